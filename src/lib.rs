@@ -1,0 +1,36 @@
+//! Frames in, HLS out: the map of the house.
+//!
+//! A frame's way through the rooms, each of which can be read without the others:
+//!
+//! ```text
+//! source ──▶ pipeline::accumulator ──▶ encode ──▶ store ──▶ source (ack)
+//! ```
+//!
+//! | room | owns | never |
+//! |---|---|---|
+//! | [`model`] | ids, frame events, instants, the clock | does IO, imports another room |
+//! | [`config`] | raw settings → validated settings | reads anything but its input |
+//! | [`source`] | where frames come from and what has been settled | looks inside a frame |
+//! | [`media`] | JPEG headers, H.264 rewriting, media time, TS and fMP4: bytes in, bytes out | opens a file |
+//! | [`encode`] | the helper processes and the protocol to them | knows devices, stores or sources |
+//! | [`playlist`] | the window and its rendering (pure) | does IO |
+//! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
+//! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
+//! | [`http`] | metrics, health, playback | changes anything |
+//! | [`demo`] | synthetic cameras | is needed by the worker |
+//! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
+//!
+//! A stage never imports another stage: only [`pipeline`] knows the order.
+
+pub mod cli;
+pub mod cmd;
+pub mod config;
+pub mod demo;
+pub mod encode;
+pub mod http;
+pub mod media;
+pub mod model;
+pub mod pipeline;
+pub mod playlist;
+pub mod source;
+pub mod store;

@@ -1,0 +1,31 @@
+//! Bytes in, bytes out: JPEG headers, media time, H.264 rewriting, TS and fMP4.
+//!
+//! Architecture invariant: no files, no processes, no devices; nothing here panics on any
+//! input, because what it reads comes from strangers.
+
+pub mod timeline;
+
+use serde::{Deserialize, Serialize};
+
+/// What media files are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// MPEG-2 transport stream (ISO/IEC 13818-1).
+    Ts,
+    /// Fragmented MP4 (ISO/IEC 14496-12), one init file per format.
+    Fmp4,
+}
+
+/// How media time relates to capture time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Playback {
+    /// Media time is wall time: a frame is shown until the next was taken.
+    Realtime,
+    /// Every frame is shown for the same short time.
+    Timelapse {
+        /// Pictures a second, 2 to 30: fewer do not play in every browser.
+        frame_rate: u32,
+    },
+}

@@ -1,0 +1,189 @@
+use serde::Deserialize;
+
+use super::{ClientId, DeviceId, DeviceKey, EventId, IdError, UtcMillis};
+
+/// The longest `framePath` in bytes (`PATH_MAX`, Linux `limits.h`).
+const MAX_PATH_BYTES: usize = 4_096;
+
+/// One frame event: the JSON of one message, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameEvent {
+    /// The event's own id.
+    pub event_id: EventId,
+    /// The device that took the frame.
+    pub device: DeviceKey,
+    /// When the frame was taken, by the device's clock.
+    pub captured_at: UtcMillis,
+    /// Where the JPEG is: relative to the storage base path, or absolute below it.
+    pub frame_path: String,
+    /// The upload request, for tracing a frame across services.
+    pub request_id: String,
+}
+
+/// Which capture times are believed. Outside of them a frame is refused: one frame from
+/// 2099 would make every later frame of its device late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlausibleTimes {
+    /// The earliest capture time that is believed.
+    pub not_before: UtcMillis,
+    /// The latest capture time that is believed.
+    pub not_after: UtcMillis,
+}
+
+impl PlausibleTimes {
+    /// How far a device's clock may be ahead of ours, in milliseconds: one day, which covers
+    /// a clock set to local time in any zone.
+    const MAX_AHEAD_MILLIS: i64 = 24 * 3_600 * 1_000;
+
+    /// Nothing before 2000-01-01, the year that a clock without a battery starts in or
+    /// after; nothing more than a day ahead of `now`.
+    pub fn around(now: UtcMillis) -> Self {
+        Self {
+            not_before: UtcMillis(946_684_800_000),
+            not_after: now.plus_millis(Self::MAX_AHEAD_MILLIS),
+        }
+    }
+}
+
+/// Why a message is not a frame event; [`EventError::reason`] is the metric's label and the
+/// dead-letter message's reason.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Not JSON, a missing field or a field of a wrong type; serde says which and where.
+    #[error("the message is not a frame event: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// An id that could leave the base path.
+    #[error("{field} {source}")]
+    Id {
+        /// The field's name in the message.
+        field: &'static str,
+        /// What is wrong with it.
+        source: IdError,
+    },
+    /// A frame path that cannot be one.
+    #[error("framePath is empty, holds NUL or is longer than 4096 bytes")]
+    Path,
+    /// Not RFC 3339 with a zone.
+    #[error("timestamp {0:?} is not an RFC 3339 date and time with a zone")]
+    Timestamp(String),
+    /// A capture time that no camera can have.
+    #[error("timestamp {at} is outside {} to {}", range.not_before, range.not_after)]
+    Implausible {
+        /// What the message said.
+        at: UtcMillis,
+        /// What would have been believed.
+        range: PlausibleTimes,
+    },
+}
+
+impl EventError {
+    /// A short static name: a metric label, a dead-letter reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(e) if e.is_data() => "message_fields",
+            Self::Malformed(_) => "message_json",
+            Self::Id { .. } => "id",
+            Self::Path => "frame_path",
+            Self::Timestamp(_) | Self::Implausible { .. } => "timestamp",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEvent {
+    event_id: String,
+    client_id: String,
+    device_id: String,
+    timestamp: String,
+    frame_path: String,
+    request_id: String,
+    #[serde(rename = "requestTimestamp")]
+    _request_timestamp: Option<f64>,
+    #[serde(rename = "secondaryKey")]
+    _secondary_key: Option<String>,
+    #[serde(rename = "location")]
+    _location: Option<RawLocation>,
+}
+
+#[derive(Deserialize)]
+struct RawLocation {
+    #[serde(rename = "lat")]
+    _lat: f64,
+    #[serde(rename = "lon")]
+    _lon: f64,
+}
+
+impl FrameEvent {
+    /// Reads one message. Unknown fields are ignored; optional ones are checked for their
+    /// type and not kept.
+    ///
+    /// # Errors
+    /// Whatever keeps the message from naming one frame of one device at one instant.
+    pub fn parse(message: &[u8], plausible: PlausibleTimes) -> Result<Self, EventError> {
+        let raw: RawEvent = serde_json::from_slice(message)?;
+        let id = |field| move |source| EventError::Id { field, source };
+        let event_id = EventId::new(&raw.event_id).map_err(id("eventId"))?;
+        let client = ClientId::new(&raw.client_id).map_err(id("clientId"))?;
+        let device = DeviceId::new(&raw.device_id).map_err(id("deviceId"))?;
+        if raw.frame_path.is_empty()
+            || raw.frame_path.len() > MAX_PATH_BYTES
+            || raw.frame_path.contains('\0')
+        {
+            return Err(EventError::Path);
+        }
+        let Some(captured_at) = UtcMillis::parse_rfc3339(&raw.timestamp) else {
+            return Err(EventError::Timestamp(raw.timestamp.chars().take(64).collect()));
+        };
+        if captured_at < plausible.not_before || captured_at > plausible.not_after {
+            return Err(EventError::Implausible { at: captured_at, range: plausible });
+        }
+        Ok(Self {
+            event_id,
+            device: DeviceKey { client, device },
+            captured_at,
+            frame_path: raw.frame_path,
+            request_id: raw.request_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"eventId":"e1","clientId":"c","deviceId":"d",
+        "timestamp":"2026-01-31T05:00:00.250-03:00","framePath":"client_ids/c/f.jpg",
+        "requestId":"r","requestTimestamp":1769846400.5,"extra":[1],
+        "location":{"lat":-33.4,"lon":-70.6}}"#;
+
+    fn parse(text: &str) -> Result<FrameEvent, EventError> {
+        let now = UtcMillis::parse_rfc3339("2026-01-31T09:00:00Z").unwrap();
+        FrameEvent::parse(text.as_bytes(), PlausibleTimes::around(now))
+    }
+
+    #[test]
+    fn a_message_of_the_contract_is_read() {
+        let event = parse(GOOD).unwrap();
+        assert_eq!(event.captured_at.to_string(), "2026-01-31T08:00:00.250Z");
+        assert_eq!(event.device.to_string(), "c/d");
+    }
+
+    #[test]
+    fn each_kind_of_bad_message_has_its_reason() {
+        for (find, put, reason) in [
+            ("{", "", "message_json"),
+            ("\"e1\"", "7", "message_fields"),
+            ("\"eventId\":\"e1\",", "", "message_fields"),
+            ("\"e1\"", "\"../e1\"", "id"),
+            ("\"deviceId\":\"d\"", "\"deviceId\":\"\\u0000\"", "id"),
+            ("client_ids/c/f.jpg", "", "frame_path"),
+            ("2026-01-31T05:00:00.250-03:00", "1970-01-01T00:00:00Z", "timestamp"),
+            ("2026-01-31T05:00:00.250-03:00", "2099-01-01T00:00:00Z", "timestamp"),
+            ("2026-01-31T05:00:00.250-03:00", "31/01/2026", "timestamp"),
+        ] {
+            let error = parse(&GOOD.replacen(find, put, 1)).unwrap_err();
+            assert_eq!(error.reason(), reason, "{error}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Words that every room shares: ids, frame events, instants, the clock.
+//!
+//! Architecture invariant: nothing here does IO and nothing here imports another room.
+
+mod clock;
+mod event;
+mod id;
+mod instant;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use event::{EventError, FrameEvent, PlausibleTimes};
+pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError};
+pub use instant::UtcMillis;
