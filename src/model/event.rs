@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn each_kind_of_bad_message_has_its_reason() {
         for (find, put, reason) in [
-            ("{", "", "message_json"),
+            ("{\"eventId", "<{\"eventId", "message_json"),
             ("\"e1\"", "7", "message_fields"),
             ("\"eventId\":\"e1\",", "", "message_fields"),
             ("\"e1\"", "\"../e1\"", "id"),

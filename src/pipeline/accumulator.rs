@@ -1,0 +1,286 @@
+//! Collects a device's frames until they make a segment (pure).
+//!
+//! A group closes at N frames or on the wall clock, whichever is first, so that nobody waits
+//! for a frame that never comes. Memory is bounded in total and per device: a frame beyond
+//! either bound is deferred, of which only its delivery id is kept, and asked for again when
+//! there is room. While a device has deferred frames its newer ones are deferred behind them,
+//! which keeps its order; no other device waits.
+//!
+//! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use crate::model::{DeviceKey, EventId, FrameEvent, UtcMillis};
+use crate::source::DeliveryId;
+
+/// The accumulator's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct AccumulatorSettings {
+    /// A group closes when it has this many frames.
+    pub frames_per_segment: usize,
+    /// A group closes this long after its first frame arrived.
+    pub close_after: Duration,
+    /// Frames held at most, all devices together, until they are settled.
+    pub max_held: usize,
+    /// Frames held at most of one device.
+    pub max_held_per_device: usize,
+    /// A device without frames for this long is forgotten.
+    pub forget_after: Duration,
+}
+
+/// How long deferred frames that were asked for are waited for: if they went to another
+/// worker meanwhile, they never come.
+const REREQUEST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// One frame that is held, and every delivery that brought it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFrame {
+    /// The event's id.
+    pub event_id: EventId,
+    /// When it was taken.
+    pub captured_at: UtcMillis,
+    /// Where its JPEG is.
+    pub frame_path: String,
+    /// The upload request, for the log.
+    pub request_id: String,
+    /// The deliveries to settle with it: usually one.
+    pub deliveries: Vec<DeliveryId>,
+}
+
+/// The frames of one device that go into a segment together, in capture order.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The device.
+    pub device: DeviceKey,
+    /// At least one.
+    pub frames: Vec<HeldFrame>,
+    /// When the first of them arrived.
+    pub opened_at: UtcMillis,
+}
+
+/// What became of an offered frame.
+#[derive(Debug)]
+pub enum Offer {
+    /// It is held; its group is still open.
+    Held,
+    /// It is held, and its group is complete.
+    Closed(Group),
+    /// There is no room: it will be asked for again.
+    Deferred,
+}
+
+#[derive(Debug)]
+struct Open {
+    frames: Vec<HeldFrame>,
+    opened_at: UtcMillis,
+}
+
+#[derive(Debug)]
+struct Deferred {
+    delivery: DeliveryId,
+    event_hash: u64,
+}
+
+#[derive(Debug)]
+struct Device {
+    open: Option<Open>,
+    /// Held and unsettled: in the open group, waiting or being encoded.
+    held: usize,
+    deferred: VecDeque<Deferred>,
+    /// Asked for again and not yet come.
+    awaited: HashSet<u64>,
+    awaited_since: UtcMillis,
+    last_offer_at: UtcMillis,
+}
+
+impl Device {
+    fn new(now: UtcMillis) -> Self {
+        Self {
+            open: None,
+            held: 0,
+            deferred: VecDeque::new(),
+            awaited: HashSet::new(),
+            awaited_since: now,
+            last_offer_at: now,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.held == 0 && self.deferred.is_empty() && self.awaited.is_empty()
+    }
+}
+
+/// Collects frames per device.
+#[derive(Debug)]
+pub struct Accumulator {
+    settings: AccumulatorSettings,
+    devices: HashMap<DeviceKey, Device>,
+    held: usize,
+    deferred: usize,
+    /// Devices with deferred frames, in the order in which they get room.
+    waiting: VecDeque<DeviceKey>,
+}
+
+impl Accumulator {
+    /// An empty one.
+    pub fn new(settings: AccumulatorSettings) -> Self {
+        Self { settings, devices: HashMap::new(), held: 0, deferred: 0, waiting: VecDeque::new() }
+    }
+
+    /// Frames held, all devices together.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Frames deferred, all devices together.
+    pub fn deferred(&self) -> usize {
+        self.deferred
+    }
+
+    /// Devices that are known.
+    pub fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Takes one frame in.
+    pub fn offer(&mut self, event: FrameEvent, delivery: DeliveryId, now: UtcMillis) -> Offer {
+        let FrameEvent { event_id, device: key, captured_at, frame_path, request_id } = event;
+        let hash = hash_of(&event_id);
+        let settings = self.settings;
+        let device = self.devices.entry(key.clone()).or_insert_with(|| Device::new(now));
+        device.last_offer_at = now;
+
+        if let Some(open) = &mut device.open
+            && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
+        {
+            device.awaited.remove(&hash);
+            same.deliveries.push(delivery);
+            return Offer::Held;
+        }
+        let awaited = device.awaited.remove(&hash);
+        let behind_others = !device.deferred.is_empty() || !device.awaited.is_empty();
+        let no_room = self.held >= settings.max_held || device.held >= settings.max_held_per_device;
+        if no_room || (behind_others && !awaited) {
+            if device.deferred.is_empty() {
+                self.waiting.push_back(key);
+            }
+            device.deferred.push_back(Deferred { delivery, event_hash: hash });
+            self.deferred += 1;
+            return Offer::Deferred;
+        }
+
+        self.held += 1;
+        device.held += 1;
+        let open = device.open.get_or_insert_with(|| Open { frames: Vec::new(), opened_at: now });
+        let frame =
+            HeldFrame { event_id, captured_at, frame_path, request_id, deliveries: vec![delivery] };
+        let place = open.frames.partition_point(|held| held.captured_at <= captured_at);
+        open.frames.insert(place, frame);
+        if open.frames.len() < settings.frames_per_segment {
+            return Offer::Held;
+        }
+        match device.open.take() {
+            Some(Open { frames, opened_at }) => {
+                Offer::Closed(Group { device: key, frames, opened_at })
+            }
+            None => Offer::Held,
+        }
+    }
+
+    /// Closes the groups whose time has come. Devices that have been silent for long are
+    /// forgotten, and given in the second list.
+    pub fn tick(&mut self, now: UtcMillis) -> (Vec<Group>, Vec<DeviceKey>) {
+        let mut closed = Vec::new();
+        let mut forgotten = Vec::new();
+        let settings = self.settings;
+        self.devices.retain(|key, device| {
+            if let Some(open) =
+                device.open.take_if(|open| has_passed(open.opened_at, settings.close_after, now))
+            {
+                let Open { frames, opened_at } = open;
+                closed.push(Group { device: key.clone(), frames, opened_at });
+            }
+            if has_passed(device.awaited_since, REREQUEST_PATIENCE, now) {
+                device.awaited.clear();
+            }
+            let forget =
+                device.is_idle() && has_passed(device.last_offer_at, settings.forget_after, now);
+            if forget {
+                forgotten.push(key.clone());
+            }
+            !forget
+        });
+        // HashMap order is random: by age, so that nobody waits longer than another.
+        closed.sort_by(|a, b| (a.opened_at, &a.device).cmp(&(b.opened_at, &b.device)));
+        (closed, forgotten)
+    }
+
+    /// Makes room: `frames` of `device` are settled.
+    pub fn release(&mut self, device: &DeviceKey, frames: usize) {
+        if let Some(device) = self.devices.get_mut(device) {
+            let frames = frames.min(device.held);
+            device.held -= frames;
+            self.held -= frames;
+        }
+    }
+
+    /// The deferred frames that there is room for again, in their order: ask the source for
+    /// them. Devices take turns.
+    pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
+        let mut wanted = Vec::new();
+        let awaited: usize = if self.waiting.is_empty() {
+            0
+        } else {
+            self.devices.values().map(|device| device.awaited.len()).sum()
+        };
+        let mut room = self.settings.max_held.saturating_sub(self.held + awaited);
+        for _ in 0..self.waiting.len() {
+            if room == 0 {
+                break;
+            }
+            let Some(key) = self.waiting.pop_front() else { break };
+            let Some(device) = self.devices.get_mut(&key) else { continue };
+            let device_room = self.settings.max_held_per_device.saturating_sub(device.held);
+            // One request at a time, and not for a trickle: half of the device's room at least,
+            // or all that it wants.
+            let worthwhile = device_room >= self.settings.max_held_per_device.div_ceil(2)
+                || device_room >= device.deferred.len();
+            if device.awaited.is_empty() && worthwhile {
+                let count = device_room.min(room).min(device.deferred.len());
+                for Deferred { delivery, event_hash } in device.deferred.drain(..count) {
+                    device.awaited.insert(event_hash);
+                    wanted.push(delivery);
+                }
+                device.awaited_since = now;
+                room -= count;
+                self.deferred -= count;
+            }
+            if !device.deferred.is_empty() {
+                self.waiting.push_back(key);
+            }
+        }
+        wanted
+    }
+
+    /// When the oldest open group was opened: how far behind the clock may be.
+    pub fn oldest_open(&self) -> Option<UtcMillis> {
+        self.devices.values().filter_map(|d| d.open.as_ref().map(|open| open.opened_at)).min()
+    }
+}
+
+/// A clock that was stepped back must not hold a group for the length of the step.
+fn has_passed(since: UtcMillis, duration: Duration, now: UtcMillis) -> bool {
+    now.millis_since(since).unsigned_abs()
+        >= u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn hash_of(id: &EventId) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const START: UtcMillis = UtcMillis(1_770_000_000_000);
+
+fn settings() -> AccumulatorSettings {
+    AccumulatorSettings {
+        frames_per_segment: 6,
+        close_after: Duration::from_secs(30),
+        max_held: 40,
+        max_held_per_device: 12,
+        forget_after: Duration::from_secs(600),
+    }
+}
+
+fn event(device: &str, number: u64) -> FrameEvent {
+    FrameEvent {
+        event_id: EventId::new(&format!("{device}-{number}")).unwrap(),
+        device: DeviceKey::new("client", device).unwrap(),
+        captured_at: START.plus_millis(i64::try_from(number).unwrap() * 5_000),
+        frame_path: format!("{device}/{number}.jpg"),
+        request_id: String::new(),
+    }
+}
+
+fn delivery(entry: u64) -> DeliveryId {
+    DeliveryId { lane: 0, index: 0, entry }
+}
+
+fn ids(group: &Group) -> Vec<String> {
+    group.frames.iter().map(|f| f.event_id.to_string()).collect()
+}
+
+#[test]
+fn a_group_closes_at_its_last_frame() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..5 {
+        let offer = accumulator.offer(event("a", number), delivery(number), START);
+        assert!(matches!(offer, Offer::Held));
+    }
+    let Offer::Closed(group) = accumulator.offer(event("a", 5), delivery(5), START) else {
+        panic!("the sixth frame closes the group");
+    };
+    assert_eq!(ids(&group), ["a-0", "a-1", "a-2", "a-3", "a-4", "a-5"]);
+}
+
+#[test]
+fn a_group_closes_on_the_wall_clock_with_what_it_has() {
+    let mut accumulator = Accumulator::new(settings());
+    accumulator.offer(event("a", 0), delivery(0), START);
+    accumulator.offer(event("a", 1), delivery(1), START.plus_millis(20_000));
+    assert!(accumulator.tick(START.plus_millis(29_999)).0.is_empty());
+    let (closed, _) = accumulator.tick(START.plus_millis(30_000));
+    assert_eq!(ids(&closed[0]), ["a-0", "a-1"]);
+    assert!(accumulator.tick(START.plus_millis(90_000)).0.is_empty());
+}
+
+#[test]
+fn a_clock_that_steps_back_does_not_hold_a_group() {
+    let mut accumulator = Accumulator::new(settings());
+    accumulator.offer(event("a", 0), delivery(0), START);
+    assert_eq!(accumulator.tick(START.plus_millis(-3_600_000)).0.len(), 1);
+}
+
+#[test]
+fn frames_that_come_out_of_order_are_put_in_capture_order() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in [0, 2, 1, 4, 3] {
+        accumulator.offer(event("a", number), delivery(number), START);
+    }
+    let (closed, _) = accumulator.tick(START.plus_millis(30_000));
+    assert_eq!(ids(&closed[0]), ["a-0", "a-1", "a-2", "a-3", "a-4"]);
+}
+
+#[test]
+fn a_frame_delivered_twice_is_held_once_and_settled_twice() {
+    let mut accumulator = Accumulator::new(settings());
+    accumulator.offer(event("a", 0), delivery(7), START);
+    accumulator.offer(event("a", 0), delivery(8), START);
+    assert_eq!(accumulator.held(), 1);
+    let (closed, _) = accumulator.tick(START.plus_millis(30_000));
+    assert_eq!(closed[0].frames[0].deliveries, [delivery(7), delivery(8)]);
+}
+
+#[test]
+fn a_device_at_its_bound_is_deferred_and_no_other_waits() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..12 {
+        assert!(!matches!(
+            accumulator.offer(event("a", number), delivery(number), START),
+            Offer::Deferred
+        ));
+    }
+    let over = accumulator.offer(event("a", 12), delivery(12), START);
+    assert!(matches!(over, Offer::Deferred));
+    assert!(matches!(accumulator.offer(event("b", 0), delivery(13), START), Offer::Held));
+    assert!(accumulator.rerequest(START).is_empty(), "there is no room yet");
+}
+
+#[test]
+fn deferred_frames_are_asked_for_in_order_and_newer_ones_stay_behind_them() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..16 {
+        accumulator.offer(event("a", number), delivery(number), START);
+    }
+    assert_eq!((accumulator.held(), accumulator.deferred()), (12, 4));
+    let key = event("a", 0).device;
+    accumulator.release(&key, 12);
+    assert_eq!(accumulator.rerequest(START), [12, 13, 14, 15].map(delivery));
+    // A newer frame overtakes the ones asked for: it has to wait for them.
+    assert!(matches!(accumulator.offer(event("a", 16), delivery(16), START), Offer::Deferred));
+    for number in 12..16 {
+        let again = accumulator.offer(event("a", number), delivery(100 + number), START);
+        assert!(matches!(again, Offer::Held), "{number}");
+    }
+    assert_eq!(accumulator.rerequest(START), [delivery(16)]);
+}
+
+#[test]
+fn frames_asked_for_that_never_come_are_not_waited_for_for_ever() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..13 {
+        accumulator.offer(event("a", number), delivery(number), START);
+    }
+    accumulator.release(&event("a", 0).device, 12);
+    assert_eq!(accumulator.rerequest(START), [delivery(12)]);
+    assert!(matches!(accumulator.offer(event("a", 13), delivery(13), START), Offer::Deferred));
+    let later = START.plus(REREQUEST_PATIENCE);
+    accumulator.tick(later);
+    assert_eq!(accumulator.rerequest(later), [delivery(13)]);
+}
+
+#[test]
+fn an_idle_device_is_forgotten_and_one_that_holds_frames_is_not() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..6 {
+        accumulator.offer(event("done", number), delivery(number), START);
+        accumulator.offer(event("busy", number), delivery(10 + number), START);
+    }
+    let done = event("done", 0).device;
+    accumulator.release(&done, 6);
+    let (_, forgotten) = accumulator.tick(START.plus_millis(600_000));
+    assert_eq!(forgotten, [done]);
+    assert_eq!(accumulator.devices(), 1);
+}
+
+proptest! {
+    /// Whatever comes in whatever order, with a broker that delivers again what it is asked
+    /// to: the bounds hold, every frame leaves in a group, and a device's frames leave in order.
+    #[test]
+    fn every_frame_leaves_once_in_order_and_the_bounds_hold(
+        offers in prop::collection::vec((0_usize..5, 1_usize..30), 1..40),
+        drain_every in 1_usize..50,
+    ) {
+        let mut accumulator = Accumulator::new(settings());
+        let mut broker: VecDeque<(usize, u64, DeliveryId)> = VecDeque::new();
+        let mut published = [0_u64; 5];
+        let mut by_delivery = HashMap::new();
+        for (device, count) in offers {
+            for _ in 0..count {
+                let id = delivery(by_delivery.len() as u64);
+                by_delivery.insert(id, (device, published[device]));
+                broker.push_back((device, published[device], id));
+                published[device] += 1;
+            }
+        }
+        let mut seen: [Vec<u64>; 5] = Default::default();
+        let mut waiting: Vec<Group> = Vec::new();
+        let mut now = START;
+        let mut steps = 0;
+        while seen.iter().map(Vec::len).sum::<usize>() < by_delivery.len() {
+            steps += 1;
+            prop_assert!(steps < 20_000, "it got stuck");
+            match broker.pop_front() {
+                Some((device, number, id)) => {
+                    match accumulator.offer(event(&device.to_string(), number), id, now) {
+                        Offer::Closed(group) => waiting.push(group),
+                        Offer::Held | Offer::Deferred => {}
+                    }
+                }
+                None => now = now.plus_millis(30_000),
+            }
+            waiting.extend(accumulator.tick(now).0);
+            prop_assert!(accumulator.held() <= settings().max_held);
+            if steps % drain_every == 0 || broker.is_empty() {
+                for group in waiting.drain(..) {
+                    accumulator.release(&group.device, group.frames.len());
+                    for frame in &group.frames {
+                        let (device, number) = by_delivery[&frame.deliveries[0]];
+                        seen[device].push(number);
+                    }
+                }
+                for id in accumulator.rerequest(now).into_iter().rev() {
+                    let (device, number) = by_delivery[&id];
+                    broker.push_front((device, number, id));
+                }
+            }
+        }
+        for (device, numbers) in seen.iter().enumerate() {
+            prop_assert_eq!(numbers, &(0..published[device]).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One attempt at turning a group into committed segments: the way of its frames through the
+//! stages, in the order that loses nothing.
+//!
+//! read → encode → commit → settle. Whatever cannot go on now (a file that is not there yet,
+//! a full disk, a fenced device) gives the group back with a delay; nothing waits here, so
+//! that a device in trouble holds no encoder.
+//!
+//! Architecture invariant: a delivery is settled as done only after the commit of its frame.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+
+use super::accumulator::{Group, HeldFrame};
+use super::ports::{Committed, Encode, Observer};
+use crate::encode::{EncodeJob, EncodeOutcome, JobFrame};
+use crate::model::{Clock, DeviceKey, UtcMillis};
+use crate::source::{Refusal, Settlement, Settler};
+use crate::store::{CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store};
+
+/// How soon a frame's missing file is looked for again.
+const MISSING_FILE_DELAY: Duration = Duration::from_millis(500);
+/// The first delay after trouble; it doubles up to the longest.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// The longest delay before a group is tried again.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// The stages that a group goes through.
+pub struct Stages {
+    /// Frames, state, commit.
+    pub store: Arc<Store>,
+    /// JPEGs to segments.
+    pub encoder: Arc<dyn Encode>,
+    /// The way back to the source.
+    pub settler: Settler,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told what happened.
+    pub observer: Arc<dyn Observer>,
+    /// How long a frame's file may be missing: the event may overtake it.
+    pub missing_file_patience: Duration,
+}
+
+/// A group on its way, and what earlier attempts have learnt.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The frames that are still to be settled.
+    pub group: Group,
+    /// Attempts that ended in trouble.
+    pub failures: u32,
+    /// Since when one of its files is missing.
+    pub missing_since: Option<UtcMillis>,
+}
+
+impl Work {
+    /// A group that has not been tried yet.
+    pub fn new(group: Group) -> Self {
+        Self { group, failures: 0, missing_since: None }
+    }
+}
+
+/// How an attempt ended.
+pub struct Attempted {
+    /// Whose group it was.
+    pub device: DeviceKey,
+    /// The device's state, when it is known to be current.
+    pub state: Option<DeviceState>,
+    /// Frames that are settled now: held no more.
+    pub settled: usize,
+    /// What is left, and when to try it again.
+    pub again: Option<(Work, Duration)>,
+}
+
+/// What keeps a group from going on now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("a frame's file is not there yet")]
+    MissingFile,
+    #[error("another worker has committed to this device")]
+    Fenced,
+    #[error("the device's stored state cannot be used: {0}")]
+    Open(#[source] crate::store::OpenError),
+    #[error("a frame cannot be read: {0}")]
+    Read(#[source] FrameReadError),
+    #[error("the encoders cannot work: {0}")]
+    Encode(#[source] crate::encode::EncodeError),
+    #[error("the commit failed: {0}")]
+    Commit(#[source] CommitError),
+}
+
+impl Trouble {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingFile => "frame_not_there_yet",
+            Self::Fenced => "fenced",
+            Self::Open(_) | Self::Commit(_) => "storage",
+            Self::Read(_) => "frame_read",
+            Self::Encode(_) => "encoder",
+        }
+    }
+}
+
+/// A frame and its JPEG.
+struct Ready {
+    frame: HeldFrame,
+    jpeg: Bytes,
+}
+
+/// Tries once.
+pub async fn attempt(stages: &Stages, mut work: Work, known: Option<DeviceState>) -> Attempted {
+    let device = work.group.device.clone();
+    let before = work.group.frames.len();
+    let mut state = known;
+    let result = run(stages, &mut work, &mut state).await;
+    let settled = before - work.group.frames.len();
+    let again = match result {
+        Ok(()) => None,
+        Err(trouble) => {
+            let delay = delay_of(&trouble, &mut work);
+            if !matches!(trouble, Trouble::MissingFile) {
+                state = None;
+                stages.observer.trouble(&device, trouble.reason(), &trouble, delay);
+            }
+            Some((work, delay))
+        }
+    };
+    Attempted { device, state, settled, again }
+}
+
+fn delay_of(trouble: &Trouble, work: &mut Work) -> Duration {
+    if matches!(trouble, Trouble::MissingFile) {
+        return MISSING_FILE_DELAY;
+    }
+    let delay = FIRST_DELAY.saturating_mul(1 << work.failures.min(16)).min(LONGEST_DELAY);
+    work.failures = work.failures.saturating_add(1);
+    // A fenced device is read again at once; a second time in a row means that two workers
+    // race for it, and one has to let the other finish.
+    if matches!(trouble, Trouble::Fenced) && work.failures == 1 { Duration::ZERO } else { delay }
+}
+
+/// On an error, `work` keeps exactly the frames that are not settled.
+async fn run(
+    stages: &Stages,
+    work: &mut Work,
+    state: &mut Option<DeviceState>,
+) -> Result<(), Trouble> {
+    let device = work.group.device.clone();
+    if state.is_none() {
+        *state = Some(stages.store.open(&device).await.map_err(Trouble::Open)?);
+    }
+    let Some(current) = state.as_ref() else { return Ok(()) };
+
+    settle_known(stages, &mut work.group, current).await?;
+    let ready = read_frames(stages, work).await?;
+    if ready.is_empty() {
+        return Ok(());
+    }
+    let job = EncodeJob {
+        timeline: current.timeline,
+        frames: ready
+            .iter()
+            .map(|r| JobFrame { captured_at: r.frame.captured_at, jpeg: r.jpeg.clone() })
+            .collect(),
+    };
+    let begun = stages.clock.now();
+    let outcome = stages.encoder.encode(job).await.map_err(Trouble::Encode)?;
+    stages.observer.encoded(&outcome, stages.clock.now().since(begun));
+    let frames: Vec<HeldFrame> = ready.into_iter().map(|r| r.frame).collect();
+    park_rejected(stages, &mut work.group, &frames, &outcome);
+    let Some(timeline) = outcome.timeline.filter(|_| !outcome.segments.is_empty()) else {
+        return Ok(());
+    };
+
+    let segments = new_segments(outcome, &frames);
+    let count = segments.len() as u64;
+    let media_bytes = segments.iter().map(|segment| segment.media.len() as u64).sum();
+    let begun = stages.clock.now();
+    let committed = stages.store.commit(&device, current, segments, timeline, begun).await;
+    let committed = committed.map_err(|error| match error {
+        CommitError::Fenced { .. } => Trouble::Fenced,
+        other => Trouble::Commit(other),
+    })?;
+    let now = stages.clock.now();
+    let commit = Committed {
+        state: &committed,
+        frames: &work.group.frames,
+        segments: count,
+        media_bytes,
+        took: now.since(begun),
+        now,
+    };
+    stages.observer.committed(&device, &commit);
+    *state = Some(committed);
+    for frame in work.group.frames.drain(..) {
+        settle_done(stages, &frame);
+    }
+    Ok(())
+}
+
+/// Settles the frames that are committed already, and refuses those that come too late to be
+/// shown in order. Only a frame taken no later than the newest committed one can be either:
+/// the others need no look-up.
+async fn settle_known(
+    stages: &Stages,
+    group: &mut Group,
+    state: &DeviceState,
+) -> Result<(), Trouble> {
+    let Some(last) = state.last_captured_at else { return Ok(()) };
+    let mut index = 0;
+    while let Some(frame) = group.frames.get(index) {
+        if frame.captured_at > last {
+            index += 1;
+            continue;
+        }
+        let record =
+            FrameRecord { event_id: frame.event_id.clone(), captured_at: frame.captured_at };
+        let known = stages
+            .store
+            .is_committed(&group.device, state, &record)
+            .await
+            .map_err(Trouble::Open)?;
+        if known {
+            let frame = group.frames.remove(index);
+            stages.observer.duplicate(&group.device, &frame);
+            settle_done(stages, &frame);
+        } else if frame.captured_at < last {
+            let frame = group.frames.remove(index);
+            let detail = format!(
+                "the frame was taken at {}, and a frame of {last} is already shown",
+                frame.captured_at
+            );
+            park(stages, &group.device, &frame, "late_frame", detail);
+        } else {
+            index += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the JPEGs, all at once; refuses the frames that have none.
+async fn read_frames(stages: &Stages, work: &mut Work) -> Result<Vec<Ready>, Trouble> {
+    let now = stages.clock.now();
+    let reads = work.group.frames.iter().map(|frame| stages.store.read_frame(&frame.frame_path));
+    let results = join_all(reads).await;
+    let mut trouble = None;
+    let mut ready = Vec::new();
+    let mut kept = Vec::new();
+    for (frame, result) in std::mem::take(&mut work.group.frames).into_iter().zip(results) {
+        match result {
+            Ok(jpeg) => {
+                kept.push(frame.clone());
+                ready.push(Ready { frame, jpeg });
+            }
+            Err(FrameReadError::NotFound { .. })
+                if now.since(*work.missing_since.get_or_insert(now))
+                    < stages.missing_file_patience =>
+            {
+                trouble.get_or_insert(Trouble::MissingFile);
+                kept.push(frame);
+            }
+            Err(error) if error.is_passing() => {
+                trouble = Some(Trouble::Read(error));
+                kept.push(frame);
+            }
+            Err(error) => {
+                park(stages, &work.group.device, &frame, error.reason(), error.to_string());
+            }
+        }
+    }
+    work.group.frames = kept;
+    trouble.map_or(Ok(ready), Err)
+}
+
+fn park_rejected(
+    stages: &Stages,
+    group: &mut Group,
+    frames: &[HeldFrame],
+    outcome: &EncodeOutcome,
+) {
+    for rejected in &outcome.rejected {
+        if let Some(frame) = frames.get(rejected.frame) {
+            group.frames.retain(|kept| kept.event_id != frame.event_id);
+            let detail = rejected.detail.clone();
+            park(stages, &group.device, frame, rejected.fault.reason(), detail);
+        }
+    }
+}
+
+fn new_segments(outcome: EncodeOutcome, frames: &[HeldFrame]) -> Vec<NewSegment> {
+    let record = |index: usize| {
+        frames.get(index).map(|frame| FrameRecord {
+            event_id: frame.event_id.clone(),
+            captured_at: frame.captured_at,
+        })
+    };
+    let segments = outcome.segments.into_iter();
+    segments
+        .map(|segment| NewSegment {
+            media: segment.media,
+            init: segment.init,
+            duration_millis: segment.duration_millis,
+            captured_at: segment.captured_at,
+            discontinuity: segment.discontinuity,
+            frames: segment.frames.into_iter().filter_map(record).collect(),
+        })
+        .collect()
+}
+
+fn settle_done(stages: &Stages, frame: &HeldFrame) {
+    for delivery in &frame.deliveries {
+        stages.settler.settle(Settlement::Done(*delivery));
+    }
+}
+
+fn park(
+    stages: &Stages,
+    device: &DeviceKey,
+    frame: &HeldFrame,
+    reason: &'static str,
+    detail: String,
+) {
+    let refusal = Refusal { reason, detail };
+    stages.observer.refused(device, frame, &refusal);
+    for delivery in &frame.deliveries {
+        stages.settler.settle(Settlement::Park(*delivery, refusal.clone()));
+    }
+}
