@@ -27,6 +27,9 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// The longest delay before a group is tried again.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
+/// How far ahead of ours a device's clock may be and still count as right.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
 /// The stages that a group goes through.
 pub struct Stages {
     /// Frames, state, commit.
@@ -208,6 +211,7 @@ async fn settle_known(
     state: &DeviceState,
 ) -> Result<(), Trouble> {
     let Some(last) = state.last_captured_at else { return Ok(()) };
+    let shown_until = shown_until(state, stages.clock.now());
     let mut index = 0;
     while let Some(frame) = group.frames.get(index) {
         if frame.captured_at > last {
@@ -225,18 +229,24 @@ async fn settle_known(
             let frame = group.frames.remove(index);
             stages.observer.duplicate(&group.device, &frame);
             settle_done(stages, &frame);
-        } else if frame.captured_at < last {
+        } else if let Some(shown) = shown_until.filter(|shown| frame.captured_at < *shown) {
             let frame = group.frames.remove(index);
-            let detail = format!(
-                "the frame was taken at {}, and a frame of {last} is already shown",
-                frame.captured_at
-            );
+            let taken = frame.captured_at;
+            let detail = format!("it was taken at {taken}, and a frame of {shown} is shown already");
             park(stages, &group.device, &frame, "late_frame", detail);
         } else {
             index += 1;
         }
     }
     Ok(())
+}
+
+/// The capture time that no new frame may be older than. None when the newest one shown is from
+/// the future: the device's clock was ahead, and once it is set right its frames are earlier.
+/// They are shown after a discontinuity rather than refused until the time has caught up.
+fn shown_until(state: &DeviceState, now: UtcMillis) -> Option<UtcMillis> {
+    let shown = state.timeline?.last_captured_at;
+    (shown <= now.plus(CLOCK_TOLERANCE)).then_some(shown)
 }
 
 /// Reads the JPEGs, all at once; refuses the frames that have none.

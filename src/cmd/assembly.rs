@@ -1,0 +1,171 @@
+//! Builds the worker's parts from the settings, for every command that runs one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::CommandError;
+use crate::config::{Config, ProcessingConfig, StorageBackend};
+use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
+use crate::http::{Health, Metrics};
+use crate::media::timeline::TimelineSettings;
+use crate::media::{Container, Playback};
+use crate::model::{Clock, SystemClock};
+use crate::pipeline::accumulator::AccumulatorSettings;
+use crate::pipeline::attempt::Stages;
+use crate::pipeline::report::Reporter;
+use crate::pipeline::worker::{Worker, WorkerSettings};
+use crate::playlist::target_duration_secs;
+use crate::source::FrameSource;
+use crate::store::{Store, StoreSettings};
+
+/// The pipeline's loop turns five times a second; silent for this long, it hangs.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
+
+/// How long groups under way may take when the worker is asked to stop: within the 30 s that
+/// Kubernetes gives a pod by default, less what closing the source takes.
+const STOP_GRACE: Duration = Duration::from_secs(20);
+
+/// The parts that outlive a worker's run.
+pub struct Parts {
+    /// Metrics, of which the clones are one.
+    pub metrics: Metrics,
+    /// Liveness and readiness.
+    pub health: Health,
+    /// What is known of the devices.
+    pub reporter: Arc<Reporter>,
+    /// The helpers.
+    pub pool: Arc<EncoderPool>,
+    worker: Worker,
+}
+
+impl Parts {
+    /// Builds everything that stands behind `source`.
+    ///
+    /// # Errors
+    /// Storage that cannot be opened, and helpers that cannot be started.
+    pub async fn build(
+        config: &Config,
+        base_path: &Path,
+        source: Box<dyn FrameSource>,
+    ) -> Result<Self, CommandError> {
+        let processing = &config.processing;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let helpers = processing.workers(cores);
+        tracing::info!(
+            helpers,
+            cores,
+            max_workers = processing.max_workers,
+            "encoders: the smaller of PROCESSING_MAX_WORKERS and the cores available"
+        );
+        let metrics = Metrics::new().map_err(CommandError::Metrics)?;
+        let health = Health::new(MAX_SILENCE);
+        let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
+        let pool = Arc::new(EncoderPool::start(pool_settings(processing, helpers)?).await?);
+        let stages = Stages {
+            store: Arc::new(Store::open_at(base_path, store_settings(processing))?),
+            encoder: Arc::clone(&pool) as _,
+            settler: source.settler(),
+            clock: Arc::new(SystemClock) as Arc<dyn Clock>,
+            observer: Arc::clone(&reporter) as _,
+            missing_file_patience: processing.missing_frame_retry,
+        };
+        let worker = Worker::new(
+            source,
+            Arc::new(stages),
+            Arc::clone(&reporter) as _,
+            worker_settings(processing, helpers),
+        );
+        Ok(Self { metrics, health, reporter, pool, worker })
+    }
+
+    /// Runs the worker until `stop`, then ends the helpers.
+    ///
+    /// # Errors
+    /// A defect of the worker.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), CommandError> {
+        let watched = watch_pool(Arc::clone(&self.pool), self.metrics.clone());
+        let result = self.worker.run(stop).await;
+        watched.abort();
+        self.pool.close().await;
+        result.map_err(CommandError::Worker)
+    }
+}
+
+/// Keeps the helpers' numbers in the metrics.
+fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut counted = 0;
+        loop {
+            let stats = pool.stats();
+            let as_gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+            metrics.encoder_helpers.set(as_gauge(stats.helpers));
+            metrics.encoder_helpers_busy.set(as_gauge(stats.busy));
+            metrics.encoder_helper_restarts.inc_by(stats.restarts.saturating_sub(counted));
+            counted = stats.restarts;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    })
+}
+
+/// Where the tree is, for a release that knows the file system only.
+pub fn base_path(config: &Config) -> &Path {
+    match &config.storage.backend {
+        _ => &config.storage.base_path,
+    }
+}
+
+fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
+    let target_secs = target_duration_secs(processing.segment_duration_secs);
+    let frames = u32::try_from(processing.frames_per_segment).unwrap_or(u32::MAX).max(1);
+    EncodeSettings {
+        container: processing.container,
+        max_width: processing.video_width,
+        quality: processing.quality,
+        timeline: TimelineSettings {
+            playback: processing.playback,
+            // What still rounds to the target (RFC 8216 section 4.3.3.1).
+            max_segment_millis: target_secs.saturating_mul(1_000).saturating_add(499),
+            default_interval_millis: processing.segment_duration_secs.saturating_mul(1_000)
+                / frames,
+            encoding: encoding_number(processing),
+        },
+    }
+}
+
+/// Changes whenever a setting does that a player must be told of by a discontinuity. It is
+/// stored, so it is spelled out rather than hashed.
+fn encoding_number(processing: &ProcessingConfig) -> u64 {
+    let container = match processing.container {
+        Container::Ts => 0,
+        Container::Fmp4 => 1,
+    };
+    let playback = match processing.playback {
+        Playback::Realtime => 0,
+        Playback::Timelapse { frame_rate } => u64::from(frame_rate),
+    };
+    let quality = match processing.quality {
+        Quality::Low => 0,
+        Quality::Standard => 1,
+        Quality::High => 2,
+    };
+    container | quality << 8 | playback << 16
+}
+
+fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerSettings {
+    let close_after = Duration::from_secs(processing.segment_duration_secs.into());
+    WorkerSettings {
+        accumulator: AccumulatorSettings {
+            frames_per_segment: processing.frames_per_segment,
+            close_after,
+            max_held: processing.max_frames_held,
+            max_held_per_device: processing.max_frames_held_per_device,
+            forget_after: processing.device_idle,
+        },
+        groups_under_way: helpers * 2 + 2,
+        live_within: close_after * 3,
+        stop_grace: STOP_GRACE,
+    }
+}
