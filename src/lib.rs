@@ -28,6 +28,7 @@ pub mod config;
 pub mod demo;
 pub mod encode;
 pub mod http;
+pub mod logging;
 pub mod media;
 pub mod model;
 pub mod pipeline;

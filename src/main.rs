@@ -1,1 +1,83 @@
-fn main() {}
+//! Parses the command line, gathers the settings, starts the log, runs one command.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use stream_processor::cli::{
+    AllSettings, Cli, Command, DemoArgs, DemoSettings, ENCODE_HELPER, SettingFlags, SettingScope,
+};
+use stream_processor::cmd;
+use stream_processor::config::{Config, Sources};
+use stream_processor::logging;
+
+/// What `sysexits` calls wrong usage is 2 with clap; wrong settings are the same mistake.
+const EXIT_USAGE: u8 = 2;
+
+/// A demonstration has its page to look at: the log tells of trouble only.
+const DEMO_DEFAULTS: &[(&str, &str)] = &[("LOG_LEVEL", "WARN")];
+
+fn main() -> ExitCode {
+    // Before anything else: a helper wants no threads, no settings and no log.
+    if std::env::args_os().nth(1).is_some_and(|first| first == ENCODE_HELPER) {
+        return cmd::encode_helper::run();
+    }
+    let cli = Cli::parse();
+    match cli.command {
+        None => consumer(cli.settings),
+        Some(Command::Consumer(command)) => consumer(command.settings.or(cli.settings)),
+        Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
+    }
+}
+
+fn consumer(flags: SettingFlags<AllSettings>) -> ExitCode {
+    match prepare(flags, &[]) {
+        Ok(config) => run(cmd::consumer::run(config)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn demo(args: DemoArgs, flags: SettingFlags<DemoSettings>) -> ExitCode {
+    match prepare(flags, DEMO_DEFAULTS) {
+        Ok(config) => run(cmd::demo::run(config, args)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+/// Valid settings, and a log that has told what is worth a warning about them.
+fn prepare<S: SettingScope>(
+    flags: SettingFlags<S>,
+    defaults: &'static [(&'static str, &'static str)],
+) -> Result<Config, Box<dyn Error>> {
+    let sources = Sources::gather(flags.values, flags.env_file.as_deref(), defaults)?;
+    let host_name = hostname::get()?.to_string_lossy().into_owned();
+    let resolved = Config::resolve(&sources, S::GROUPS, &host_name)?;
+    logging::init(&resolved.config.log)?;
+    for notice in &resolved.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(resolved.config)
+}
+
+fn run(command: impl Future<Output = Result<(), cmd::CommandError>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    match runtime.block_on(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// Says why, cause by cause.
+fn fail(error: &dyn Error, code: u8) -> ExitCode {
+    let mut sentence = format!("stream-processor: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence += &format!(": {error}");
+        cause = error.source();
+    }
+    eprintln!("{sentence}");
+    ExitCode::from(code)
+}

@@ -1,6 +1,30 @@
-//! The commands, a file each: build the parts, hand them over, wait.
+//! One file a command: builds the parts, hands them over, waits. Decides nothing.
 
-mod assembly;
 pub mod consumer;
 pub mod demo;
 pub mod encode_helper;
+
+use std::error::Error;
+
+/// Why a command has ended before its time, as a sentence and its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct CommandError {
+    sentence: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl CommandError {
+    /// With nothing behind it.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), source: None }
+    }
+
+    /// With the error that led to it; the sentence says what was being done.
+    pub fn because(
+        sentence: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { sentence: sentence.into(), source: Some(source.into()) }
+    }
+}

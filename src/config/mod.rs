@@ -1,1 +1,226 @@
-//! (being built)
+//! Raw settings → validated settings, one file a concern.
+//!
+//! Each concern has a table of [`Setting`]s (names, defaults, what they take, the words that
+//! teach them) and the struct that the rest of the house sees. From strong to weak: flags,
+//! environment, `.env`, defaults.
+//!
+//! Architecture invariant: reads nothing but its sources; what leaves here is valid, and what
+//! is secret cannot print itself.
+
+mod archive;
+mod log;
+mod metrics;
+mod processing;
+mod pulsar;
+mod reader;
+mod redis;
+mod release;
+mod secret;
+mod setting;
+mod sources;
+mod storage;
+mod unknown;
+mod watermark;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use archive::ArchiveConfig;
+pub use log::{LogConfig, LogFilter, LogFormat};
+pub use metrics::MetricsConfig;
+pub use processing::ProcessingConfig;
+pub use pulsar::{PulsarAuth, PulsarConfig, TlsConfig};
+pub use reader::Problem;
+pub use redis::RedisConfig;
+pub use secret::Secret;
+pub use setting::{Setting, Takes};
+pub use sources::{EnvFile, Origin, Sources};
+pub use storage::{StorageBackend, StorageConfig};
+pub use watermark::{WatermarkConfig, WatermarkPosition};
+
+use reader::Reader;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file of variables cannot be read.
+    #[error("cannot read the settings in {}", path.display())]
+    EnvFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of variables has a line that means nothing.
+    #[error(
+        "line {line} of {} is not NAME=value; put a value with spaces, # or $ in single quotes",
+        path.display()
+    )]
+    EnvFileLine {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// Some settings are wrong: all of them.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    let title = match problems.len() {
+        1 => "a setting is not right:".to_owned(),
+        count => format!("{count} settings are not right:"),
+    };
+    problems.iter().fold(title, |text, problem| format!("{text}\n  {problem}"))
+}
+
+/// The concerns that settings are grouped by. A command reads the groups that it uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// The broker.
+    Pulsar,
+    /// Where frames are and segments go.
+    Storage,
+    /// Frames to segments.
+    Processing,
+    /// The optional Redis.
+    Redis,
+    /// Metrics and health.
+    Metrics,
+    /// Finished sessions.
+    Archive,
+    /// The text that is burnt in.
+    Watermark,
+    /// The log.
+    Log,
+}
+
+impl Group {
+    /// All of them, in the order in which they are explained.
+    pub const ALL: &'static [Self] = &[
+        Self::Pulsar,
+        Self::Storage,
+        Self::Processing,
+        Self::Metrics,
+        Self::Log,
+        Self::Redis,
+        Self::Archive,
+        Self::Watermark,
+    ];
+
+    /// What the names of its variables begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Pulsar => "PULSAR_",
+            Self::Storage => "STORAGE_",
+            Self::Processing => "PROCESSING_",
+            Self::Redis => "REDIS_",
+            Self::Metrics => "METRICS_",
+            Self::Archive => "ARCHIVE_",
+            Self::Watermark => "WATERMARK_",
+            Self::Log => "LOG_",
+        }
+    }
+
+    /// Its title in help and documentation.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Pulsar => "Pulsar",
+            Self::Storage => "Storage",
+            Self::Processing => "Processing",
+            Self::Redis => "Redis",
+            Self::Metrics => "Metrics and health",
+            Self::Archive => "Archive",
+            Self::Watermark => "Watermark",
+            Self::Log => "Log",
+        }
+    }
+
+    /// Its settings, in the order in which they are explained.
+    pub fn settings(self) -> &'static [&'static Setting] {
+        match self {
+            Self::Pulsar => pulsar::SETTINGS,
+            Self::Storage => storage::SETTINGS,
+            Self::Processing => processing::SETTINGS,
+            Self::Redis => redis::SETTINGS,
+            Self::Metrics => metrics::SETTINGS,
+            Self::Archive => archive::SETTINGS,
+            Self::Watermark => watermark::SETTINGS,
+            Self::Log => log::SETTINGS,
+        }
+    }
+}
+
+/// Every setting there is.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    Group::ALL.iter().flat_map(|group| group.settings().iter().copied())
+}
+
+/// Valid settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The broker.
+    pub pulsar: PulsarConfig,
+    /// Where frames are and segments go.
+    pub storage: StorageConfig,
+    /// Frames to segments.
+    pub processing: ProcessingConfig,
+    /// The optional Redis.
+    pub redis: RedisConfig,
+    /// Metrics and health.
+    pub metrics: MetricsConfig,
+    /// Finished sessions.
+    pub archive: ArchiveConfig,
+    /// The text that is burnt in.
+    pub watermark: WatermarkConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// Valid settings, and what is worth a warning about them.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The settings.
+    pub config: Config,
+    /// Sentences for a person: unknown names, settings without effect.
+    pub notices: Vec<String>,
+}
+
+impl Config {
+    /// Reads the settings of `groups` from `sources` and checks them, each by itself and
+    /// together; the other groups keep their defaults. `host_name` is the consumer's name
+    /// when none is given.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with everything that is wrong.
+    pub fn resolve(
+        sources: &Sources,
+        groups: &[Group],
+        host_name: &str,
+    ) -> Result<Resolved, ConfigError> {
+        let mut reader = Reader::new(sources, groups);
+        for sentence in unknown::sentences(sources, groups) {
+            reader.notice(sentence);
+        }
+        let config = Self {
+            pulsar: pulsar::read(&mut reader, host_name),
+            storage: storage::read(&mut reader),
+            processing: processing::read(&mut reader),
+            redis: redis::read(&mut reader),
+            metrics: metrics::read(&mut reader),
+            archive: archive::read(&mut reader),
+            watermark: watermark::read(&mut reader),
+            log: log::read(&mut reader),
+        };
+        release::check(&config, &mut reader);
+        let (problems, notices) = reader.finish();
+        if problems.is_empty() {
+            Ok(Resolved { config, notices })
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+}

@@ -1,0 +1,55 @@
+# Every command that people and machines use. `make` alone lists them.
+
+CARGO ?= cargo
+
+# Of `make demo`: how many cameras, a folder of JPEGs, seconds until it ends, the page's port.
+CAMERAS ?=
+FRAMES ?=
+DURATION ?=
+PORT ?=
+
+# The same features everywhere, so that nothing is built twice.
+TEST_FEATURES := --features failpoints
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench lint fmt docs clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing to build and test (Debian packages, Rust toolchain)
+	@scripts/setup.sh test
+
+build: ## Build the release binary
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked
+
+demo: ## Watch the whole pipeline, no broker needed [CAMERAS=4 FRAMES=dir DURATION=60 PORT=8080]
+	@scripts/setup.sh build
+	$(CARGO) run --release --locked -- demo \
+		$(if $(CAMERAS),--cameras '$(CAMERAS)') $(if $(FRAMES),--frames '$(FRAMES)') \
+		$(if $(DURATION),--duration '$(DURATION)') $(if $(PORT),--port '$(PORT)')
+
+test: setup ## Run everything that CI runs: format, lints, tests with a real broker and browser
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
+	$(CARGO) test --locked $(TEST_FEATURES)
+
+bench: ## Measure speed, bytes and memory against the obvious alternatives
+	@scripts/setup.sh test
+	$(CARGO) bench --locked --bench '*'
+
+lint: ## Check format, lints, and licences and advisories of dependencies (if cargo-deny is there)
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed, so dependencies were not checked: cargo install --locked cargo-deny"; fi
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+docs: ## Write .env.example and docs/configuration.md anew from the settings
+	UPDATE_REFERENCE=1 $(CARGO) test --locked $(TEST_FEATURES) --test reference
+
+clean: ## Delete everything that was built
+	$(CARGO) clean

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Finds out what is missing to build (`setup.sh build`) or to test (`setup.sh test`, the
+# default) and installs it: Debian packages by apt-get, with sudo where not root; the Rust
+# toolchain by rustup. Says what it does; does nothing when nothing is missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+level=${1:-test}
+case $level in
+    build | test) ;;
+    *)
+        echo "usage: scripts/setup.sh [build|test]" >&2
+        exit 2
+        ;;
+esac
+
+say() { echo "setup: $*"; }
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+on_path() { command -v "$1" >/dev/null 2>&1; }
+
+# Rust links with cc; bindgen reads FFmpeg's headers with libclang; the Pulsar client compiles
+# its protocol with protoc.
+packages=(
+    gcc libc6-dev pkg-config libclang-dev protobuf-compiler
+    libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
+)
+# ffprobe judges segments; g++ builds the second H.264 decoder that judges pictures.
+if [[ $level == test ]]; then
+    packages+=(ffmpeg g++)
+    # These count from wherever they come, so that an own Node, Java or browser is kept.
+    on_path chromium || packages+=(chromium)
+    on_path node || packages+=(nodejs)
+    on_path npm || packages+=(npm)
+    on_path mvn || packages+=(maven)
+    if ! on_path javac; then
+        # Pulsar wants Java 17 or later; which of these exists depends on the Debian release.
+        if on_path apt-cache && [[ -n $(apt-cache search --names-only '^openjdk-17-jdk-headless$') ]]; then
+            packages+=(openjdk-17-jdk-headless)
+        else
+            packages+=(default-jdk-headless)
+        fi
+    fi
+fi
+
+on_debian() { on_path apt-get && on_path dpkg-query; }
+
+# Prints those of the arguments that are not installed.
+missing_packages() {
+    local installed
+    # dpkg-query fails when one is unknown, and still tells about the others.
+    # shellcheck disable=SC2016 # these are dpkg-query's own variables
+    installed=$(dpkg-query -W -f='${db:Status-Abbrev}${binary:Package}\n' "$@" 2>/dev/null |
+        sed -n 's/^ii *//p' | sed 's/:.*//' || true)
+    local package
+    for package in "$@"; do
+        grep -qxF -- "$package" <<<"$installed" || echo "$package"
+    done
+}
+
+install_packages() {
+    local as_root=()
+    if [[ $(id -u) != 0 ]]; then
+        on_path sudo || fail "these packages are missing, and there is no sudo to install them:" \
+            "$*. As root: apt-get install --no-install-recommends $*"
+        # Without a terminal nobody can type a password.
+        if [[ -t 0 ]]; then as_root=(sudo); else as_root=(sudo -n); fi
+    fi
+    say "installing by apt-get${as_root[*]:+ with sudo}: $*"
+    "${as_root[@]}" apt-get update -qq ||
+        fail "apt-get update failed; nothing was installed"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "$@" >/dev/null ||
+        fail "apt-get could not install: $*"
+}
+
+if on_debian; then
+    mapfile -t missing < <(missing_packages "${packages[@]}")
+    if ((${#missing[@]})); then install_packages "${missing[@]}"; fi
+else
+    # Another system calls its packages otherwise: name what the build looks for.
+    wanted=(cc pkg-config protoc)
+    if [[ $level == test ]]; then wanted+=(c++ ffmpeg ffprobe chromium node npm mvn javac); fi
+    absent=()
+    for tool in "${wanted[@]}"; do on_path "$tool" || absent+=("$tool"); done
+    for library in libavcodec libavformat libavutil libswscale; do
+        { on_path pkg-config && pkg-config --exists "$library"; } || absent+=("$library (headers)")
+    done
+    if ((${#absent[@]})); then
+        printf -v list '%s, ' "${absent[@]}"
+        fail "this is not a Debian system, so nothing was installed. Missing: ${list%, }." \
+            "On Debian these packages bring them: ${packages[*]}"
+    fi
+fi
+
+if ! on_path cargo; then
+    if [[ -x $HOME/.cargo/bin/cargo ]]; then
+        fail "cargo is in $HOME/.cargo/bin but not on the PATH: run '. \"$HOME/.cargo/env\"' first"
+    fi
+    fail "cargo is missing. Install Rust from https://rustup.rs, then run this again"
+fi
+# Where rustup is there, the first call installs the toolchain that rust-toolchain.toml pins.
+cargo --version >/dev/null || fail "the Rust toolchain of rust-toolchain.toml cannot be used; see above"
+if ! on_path rustup; then
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    found=$(rustc --version | cut -d' ' -f2)
+    if [[ $(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1) != "$needed" ]]; then
+        fail "Rust $found is too old: $needed or later is needed. https://rustup.rs brings it"
+    fi
+fi
+say "everything to $level is there"

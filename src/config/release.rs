@@ -1,0 +1,29 @@
+//! What this release knows of but does not do yet. To be shortened release by release.
+
+use super::reader::Reader;
+use super::storage::{StorageBackend, TYPE};
+use super::{Config, archive, redis, watermark};
+
+/// Refuses what would not work, warns about what has no effect.
+pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
+    let filesystem = matches!(config.storage.backend, StorageBackend::Filesystem);
+    reader.rule(&[&TYPE], filesystem, || {
+        format!(
+            "{}: this release stores on the file system only; s3, gcs and azure come in a \
+             later release; set it to filesystem",
+            TYPE.variable
+        )
+    });
+    for (given, setting) in [
+        (config.redis.enabled, &redis::ENABLED),
+        (config.watermark.enabled, &watermark::ENABLED),
+        (config.archive.database_url.is_some(), &archive::DATABASE_URL),
+    ] {
+        if given {
+            reader.notice(format!(
+                "{} is not used by this release; it comes in a later release",
+                setting.variable
+            ));
+        }
+    }
+}
