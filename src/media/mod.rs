@@ -3,6 +3,7 @@
 //! Architecture invariant: no files, no processes, no devices; nothing here panics on any
 //! input, because what it reads comes from strangers.
 
+pub mod h264;
 pub mod jpeg;
 pub mod timeline;
 
