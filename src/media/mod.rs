@@ -3,9 +3,16 @@
 //! Architecture invariant: no files, no processes, no devices; nothing here panics on any
 //! input, because what it reads comes from strangers.
 
+mod fmp4;
+pub mod h264;
+pub mod jpeg;
+mod mux;
 pub mod timeline;
+mod ts;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::mux::{MediaError, Muxed, mux};
 
 /// What media files are made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

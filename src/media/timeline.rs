@@ -1,4 +1,18 @@
 //! Where a device's media time stands and where its next frames go (pure).
+//!
+//! Within a run media time and capture time differ by a constant, kept as the pair
+//! `end_ticks` and `end_at`: a frame that was shown a little early or late is corrected by the
+//! next one, so errors never add up. What breaks a run is decided in one place, when a segment
+//! begins.
+//!
+//! Architecture invariant: no clock, no bytes; every frame given is shown exactly once.
+
+mod interval;
+mod layout;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -13,6 +27,14 @@ pub const TICKS_PER_SECOND: u64 = 90_000;
 
 /// Ticks of one millisecond.
 pub const TICKS_PER_MILLI: u64 = TICKS_PER_SECOND / 1_000;
+
+/// Where media time begins: ten seconds in, so that what must come before a picture (its PCR,
+/// a decoder's reordering) never needs a negative time.
+pub const FIRST_TICKS: u64 = 10 * TICKS_PER_SECOND;
+
+/// How long ticks count up before they restart with a discontinuity: a PTS has 33 bits
+/// (ISO/IEC 13818-1, 2.4.3.7) and would wrap after 26.5 hours.
+pub const RUN_TICKS: u64 = 24 * 3_600 * TICKS_PER_SECOND;
 
 /// The size of the pictures: when it changes, so does the encoding, and a discontinuity is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,4 +105,23 @@ pub struct SegmentPlan {
     pub discontinuity: bool,
     /// One per frame, contiguous.
     pub showings: Vec<Showing>,
+}
+
+/// Lays `frames`, ascending by capture time, behind `previous` and says where media time
+/// stands then: `previous` itself when there are no frames. Frames that do not ascend are
+/// taken to be 1 ms apart.
+///
+/// A segment continues the one before it unless the pictures' size or the encoding changed,
+/// the captures in between were a silence, media time and capture time have come apart by more
+/// than 1 s and three quarters of an interval, or [`RUN_TICKS`] are used up.
+///
+/// At a discontinuity ticks go on where they were (but for the last of these reasons) instead
+/// of restarting. A segment's PTS then stays the playlist's own time plus one constant, so that
+/// a player which handles discontinuities badly still finds every picture.
+pub fn plan(
+    previous: Option<&Timeline>,
+    frames: &[ShownFrame],
+    settings: &TimelineSettings,
+) -> (Vec<SegmentPlan>, Option<Timeline>) {
+    layout::Layout::new(previous, frames, settings).segments(previous.copied())
 }
