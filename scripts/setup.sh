@@ -101,8 +101,14 @@ if ! on_path cargo; then
     fi
     fail "cargo is missing. Install Rust from https://rustup.rs, then run this again"
 fi
-# Where rustup is there, the first call installs the toolchain that rust-toolchain.toml pins.
-cargo --version >/dev/null || fail "the Rust toolchain of rust-toolchain.toml cannot be used; see above"
+# rustup's cargo does not run before the toolchain that rust-toolchain.toml pins is there.
+if ! cargo --version >/dev/null 2>&1; then
+    on_path rustup || fail "cargo does not run: try 'cargo --version'"
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    say "installing Rust $pinned by rustup"
+    rustup toolchain install "$pinned" --profile minimal --component rustfmt --component clippy ||
+        fail "rustup could not install Rust $pinned"
+fi
 if ! on_path rustup; then
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     found=$(rustc --version | cut -d' ' -f2)

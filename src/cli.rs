@@ -251,8 +251,9 @@ const ENV_FILE: &str = "env-file";
 
 fn flag(group: Group, setting: &'static Setting) -> Arg {
     let default = setting.default.map(|d| format!(" [default: {d}]")).unwrap_or_default();
+    let later = if setting.is_for_later() { " Not used by this release." } else { "" };
     let help = format!(
-        "{} It takes {}.\n[env: {}]{default}",
+        "{} It takes {}.{later}\n[env: {}]{default}",
         setting.help, setting.takes, setting.variable
     );
     let arg = Arg::new(setting.variable)

@@ -50,7 +50,10 @@ fn prepare<S: SettingScope>(
     defaults: &'static [(&'static str, &'static str)],
 ) -> Result<Config, Box<dyn Error>> {
     let sources = Sources::gather(flags.values, flags.env_file.as_deref(), defaults)?;
-    let host_name = hostname::get()?.to_string_lossy().into_owned();
+    let host_name = hostname::get()
+        .map_err(|error| format!("cannot tell this machine's host name: {error}"))?
+        .to_string_lossy()
+        .into_owned();
     let resolved = Config::resolve(&sources, S::GROUPS, &host_name)?;
     logging::init(&resolved.config.log)?;
     for notice in &resolved.notices {

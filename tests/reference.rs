@@ -9,6 +9,10 @@ use std::path::Path;
 
 use stream_processor::config::{Group, Setting};
 
+fn later(setting: &Setting) -> &'static str {
+    if setting.is_for_later() { " Not used by this release." } else { "" }
+}
+
 fn env_example() -> String {
     let mut text = String::from(
         "# Every setting with its default. Copy this file to .env and uncomment what is to differ.\n\
@@ -17,8 +21,10 @@ fn env_example() -> String {
     );
     for group in Group::ALL {
         writeln!(text, "\n# ---- {} ----", group.title()).unwrap();
-        for Setting { variable, default, takes, help, .. } in group.settings() {
-            writeln!(text, "\n# {help}\n# It takes {takes}.").unwrap();
+        for setting in group.settings() {
+            let Setting { variable, default, takes, help, .. } = setting;
+            let later = later(setting);
+            writeln!(text, "\n# {help}\n# It takes {takes}.{later}").unwrap();
             let default = default.unwrap_or_default();
             let quote = if default.contains(' ') { "'" } else { "" };
             writeln!(text, "#{variable}={quote}{default}{quote}").unwrap();
@@ -42,9 +48,11 @@ fn configuration() -> String {
         writeln!(text, "\n## {}\n\n| variable | default | takes | what it is |", group.title())
             .unwrap();
         text.push_str("|---|---|---|---|\n");
-        for Setting { variable, default, takes, help, .. } in group.settings() {
+        for setting in group.settings() {
+            let Setting { variable, default, takes, help, .. } = setting;
+            let later = later(setting);
             let default = default.map(|d| format!("`{d}`")).unwrap_or_default();
-            writeln!(text, "| `{variable}` | {default} | {takes} | {help} |").unwrap();
+            writeln!(text, "| `{variable}` | {default} | {takes} | {help}{later} |").unwrap();
         }
     }
     text

@@ -56,7 +56,7 @@ pub(super) static DATABASE_URL: Setting = Setting {
     variable: "ARCHIVE_DATABASE_URL",
     flag: "archive-database-url",
     default: None,
-    takes: Takes::Url(&["postgres", "postgresql"]),
+    takes: Takes::UrlWithPassword(&["postgres", "postgresql"]),
     secret: true,
     help: "PostgreSQL to copy the list of archives to, for example \
            postgres://user:password@host/name. Never shown.",

@@ -8,7 +8,7 @@ static URL: Setting = Setting {
     variable: "REDIS_URL",
     flag: "redis-url",
     default: None,
-    takes: Takes::Url(&["redis", "rediss"]),
+    takes: Takes::UrlWithPassword(&["redis", "rediss"]),
     secret: true,
     help: "Where Redis listens, for example redis://redis:6379/0; rediss:// is the encrypted \
            form. It may hold a password, so it is never shown.",

@@ -45,8 +45,10 @@ pub enum Takes {
     Bool,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A URL with one of these schemes.
+    /// A URL with one of these schemes, without user and password: it may be shown.
     Url(&'static [&'static str]),
+    /// The same, and it may hold a password.
+    UrlWithPassword(&'static [&'static str]),
     /// A Pulsar topic.
     Topic,
     /// A name without spaces or slashes.
@@ -74,7 +76,9 @@ impl Takes {
             Self::Integer { .. } => self.integer(text).is_some(),
             Self::Bool => parse_bool(text).is_some(),
             Self::OneOf(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
-            Self::Url(schemes) => is_url(text, schemes),
+            Self::Url(schemes) => parse_url(text, schemes)
+                .is_some_and(|url| url.username().is_empty() && url.password().is_none()),
+            Self::UrlWithPassword(schemes) => parse_url(text, schemes).is_some(),
             Self::Topic => is_topic(text),
             Self::Name => {
                 text.len() <= MAX_NAME_BYTES
@@ -100,7 +104,7 @@ impl Takes {
             Self::Integer { .. } => "N",
             Self::Bool => "true|false",
             Self::OneOf(_) => "WORD",
-            Self::Url(_) => "URL",
+            Self::Url(_) | Self::UrlWithPassword(_) => "URL",
             Self::Topic => "TOPIC",
             Self::Name => "NAME",
             Self::Text => "TEXT",
@@ -121,7 +125,12 @@ impl fmt::Display for Takes {
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Bool => f.write_str("true or false"),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
-            Self::Url(schemes) => {
+            Self::Url(schemes) => write!(
+                f,
+                "a URL that starts with {}://, without user and password",
+                schemes.join(":// or ")
+            ),
+            Self::UrlWithPassword(schemes) => {
                 write!(f, "a URL that starts with {}://", schemes.join(":// or "))
             }
             Self::Topic => f.write_str("a topic such as persistent://tenant/namespace/name"),
@@ -151,8 +160,11 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn is_url(text: &str, schemes: &[&str]) -> bool {
-    Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+/// `text` as a URL of one of `schemes`. The parser drops line breaks silently; the text is
+/// what is used later, so they are refused here.
+fn parse_url(text: &str, schemes: &[&str]) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|_| !text.chars().any(char::is_control))?;
+    (schemes.contains(&url.scheme()) && url.has_host()).then_some(url)
 }
 
 /// Only persistent topics: what a broker does not store it cannot deliver again.
@@ -246,8 +258,16 @@ mod tests {
         let takes = Takes::Url(&["pulsar", "pulsar+ssl"]);
         assert!(takes.accepts("pulsar://localhost:6650"));
         assert!(takes.accepts("pulsar+ssl://[::1]:6651"));
-        for bad in ["http://localhost", "localhost:6650", "pulsar://", "pulsar://a:b", "pulsar"] {
+        for bad in [
+            "http://localhost",
+            "localhost:6650",
+            "pulsar://",
+            "pulsar://a:b",
+            "pulsar://a\nb",
+            "pulsar://me:secret@a",
+        ] {
             assert!(!takes.accepts(bad), "{bad}");
         }
+        assert!(Takes::UrlWithPassword(&["redis"]).accepts("redis://:secret@a:6379/0"));
     }
 }

@@ -247,6 +247,7 @@ fn secrets_are_neither_in_the_debug_form_nor_in_complaints() {
     for (variable, bad) in [
         ("REDIS_URL", "hunter2://x"),
         ("PULSAR_SERVICE_URL", "http://me:hunter2@broker:6650"),
+        ("PULSAR_ADMIN_URL", "http://me:hunter2@broker:8080"),
         ("PULSAR_AUTH_TOKEN", "hunter2\nhunter2"),
     ] {
         let text = ConfigError::Invalid(problems(&[(variable, bad)]));
@@ -324,6 +325,14 @@ fn what_this_release_does_not_use_is_accepted_and_said() {
     let notices = notices(&given);
     assert_eq!(notices.len(), 3, "{notices:?}");
     assert!(notices.iter().all(|notice| notice.contains("later release")), "{notices:?}");
+}
+
+#[test]
+fn what_is_for_a_later_release_is_said_where_it_is_explained() {
+    let later =
+        |variable: &str| settings().find(|s| s.variable == variable).unwrap().is_for_later();
+    assert!(later("REDIS_URL") && later("STORAGE_S3_BUCKET") && later("ARCHIVE_DATABASE_URL"));
+    assert!(!later("STORAGE_TYPE") && !later("STORAGE_BASE_PATH") && !later("LOG_LEVEL"));
 }
 
 #[test]
