@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::media::timeline::Timeline;
 use crate::model::{EventId, UtcMillis};
 
+/// The layout of [`DeviceState`] as it is stored.
+pub const STATE_FORMAT: u32 = 1;
+
 /// One committed frame.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FrameRecord {
@@ -41,19 +44,62 @@ pub struct SegmentRecord {
     pub frames: Vec<FrameRecord>,
 }
 
+/// The playlist that belongs to a state: enough to know whether the one on disk is it, and to
+/// write it again if not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PublishedPlaylist {
+    /// Its EXT-X-MEDIA-SEQUENCE: the oldest listed segment.
+    pub media_sequence: u64,
+    /// Its EXT-X-DISCONTINUITY-SEQUENCE.
+    pub discontinuity_sequence: u64,
+    /// SHA-256 of its text in hexadecimal; empty before the first segment.
+    pub sha256: String,
+}
+
 /// A device's durable state: rewritten with every segment, so it stays a few KiB.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DeviceState {
-    /// The layout of this document; 1.
+    /// The layout of this document: [`STATE_FORMAT`].
     pub format: u32,
     /// Counts the commits: whoever holds another number than the stored one has been fenced.
+    /// 0 before the first, when nothing is stored.
     pub generation: u64,
     /// The number of the next segment.
     pub next_segment: u64,
+    /// The stream's target duration in seconds, fixed with its first segment (RFC 8216 section
+    /// 6.2.1): segments are made to fit it, whatever the settings say by now.
+    pub target_duration_secs: u32,
+    /// The playlist that goes with this state.
+    pub published: PublishedPlaylist,
     /// Where media time stands; none before the first segment.
     pub timeline: Option<Timeline>,
     /// The newest capture time that was committed: a frame after it cannot be a duplicate.
     pub last_captured_at: Option<UtcMillis>,
     /// The newest segments, oldest first; older ones are in the history files.
     pub recent: Vec<SegmentRecord>,
+}
+
+impl DeviceState {
+    /// The state of a stream without segments.
+    pub fn new(target_duration_secs: u32, next_segment: u64, discontinuity_sequence: u64) -> Self {
+        Self {
+            format: STATE_FORMAT,
+            generation: 0,
+            next_segment,
+            target_duration_secs,
+            published: PublishedPlaylist {
+                media_sequence: next_segment,
+                discontinuity_sequence,
+                sha256: String::new(),
+            },
+            timeline: None,
+            last_captured_at: None,
+            recent: Vec::new(),
+        }
+    }
+
+    /// The number of the oldest segment in `recent`: the history files end before it.
+    pub fn first_recent(&self) -> u64 {
+        self.recent.first().map_or(self.next_segment, |record| record.number)
+    }
 }

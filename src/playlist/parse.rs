@@ -1,0 +1,164 @@
+//! Our own text read back, strictly: whatever we would not have written is an error, because it
+//! was cut or edited and is then rebuilt from the device's records. No panic on any input.
+
+use std::sync::Arc;
+
+use super::window::is_dated_by_number;
+use super::{Entry, PlaylistError, SEGMENTS_FOLDER, VERSION, Window};
+use crate::media::Container;
+use crate::model::UtcMillis;
+
+/// The lines not yet read.
+struct Lines<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// The rest of the next line if it starts with `prefix`; the line is then read.
+    fn after(&mut self, prefix: &str) -> Option<&'a str> {
+        let tail = self.rest.strip_prefix(prefix)?;
+        let (text, rest) = tail.split_once('\n')?;
+        self.rest = rest;
+        self.line += 1;
+        Some(text)
+    }
+
+    /// Reads the next line if it is exactly `text`.
+    fn is(&mut self, text: &str) -> bool {
+        let rest = self.rest.strip_prefix(text).and_then(|tail| tail.strip_prefix('\n'));
+        if let Some(rest) = rest {
+            self.rest = rest;
+            self.line += 1;
+        }
+        rest.is_some()
+    }
+
+    fn error(&self, expected: &'static str) -> PlaylistError {
+        PlaylistError::Line { line: self.line, expected }
+    }
+
+    /// The value after `prefix` on the next line, as `read` makes it out.
+    fn value<T>(
+        &mut self,
+        prefix: &'static str,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<T, PlaylistError> {
+        let error = self.error(prefix);
+        self.after(prefix).and_then(read).ok_or(error)
+    }
+
+    /// Like [`Lines::value`]; none if the line is not there.
+    fn optional<T>(
+        &mut self,
+        prefix: &'static str,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<Option<T>, PlaylistError> {
+        if self.rest.starts_with(prefix) { self.value(prefix, read).map(Some) } else { Ok(None) }
+    }
+}
+
+/// A number as `Display` writes it: no sign, no leading zero.
+fn number(text: &str) -> Option<u64> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    text.parse().ok().filter(|_| canonical)
+}
+
+fn duration_millis(text: &str) -> Option<u32> {
+    let (secs, millis) = text.strip_suffix(',')?.split_once('.')?;
+    let whole = u32::try_from(number(secs)?).ok()?;
+    if millis.len() != 3 || !millis.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    whole.checked_mul(1_000)?.checked_add(millis.parse().ok()?)
+}
+
+fn date_time(text: &str) -> Option<UtcMillis> {
+    UtcMillis::parse_rfc3339(text).filter(|at| at.to_string() == text)
+}
+
+fn epoch_millis(text: &str) -> Option<UtcMillis> {
+    let at: i64 = text.parse().ok()?;
+    (at.to_string() == text).then_some(UtcMillis(at))
+}
+
+fn segment(text: &str) -> Option<(u64, Container)> {
+    let (digits, container) = match text.strip_suffix(".ts") {
+        Some(digits) => (digits, Container::Ts),
+        None => (text.strip_suffix(".m4s")?, Container::Fmp4),
+    };
+    let padded = digits.len() == 6 || (digits.len() > 6 && !digits.starts_with('0'));
+    if !padded || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some((digits.parse().ok()?, container))
+}
+
+fn init_name(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("URI=\"")?.strip_suffix('"')?;
+    let name = name.strip_prefix(SEGMENTS_FOLDER)?.strip_prefix('/')?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    (name.starts_with("init_") && name.bytes().all(plain)).then_some(name)
+}
+
+impl Window {
+    /// Reads what [`Window::render`] wrote; `render` of the result is the same text again.
+    ///
+    /// # Errors
+    /// The first line that we would not have written, and entries that cannot be dated.
+    pub fn parse(text: &str) -> Result<Self, PlaylistError> {
+        let mut lines = Lines { rest: text, line: 1 };
+        if !lines.is("#EXTM3U") {
+            return Err(lines.error("#EXTM3U"));
+        }
+        lines.value("#EXT-X-VERSION:", |v| number(v).filter(|v| *v == u64::from(VERSION)))?;
+        let target_duration_secs = lines
+            .value("#EXT-X-TARGETDURATION:", |v| number(v).and_then(|v| u32::try_from(v).ok()))?;
+        let media_sequence = lines.value("#EXT-X-MEDIA-SEQUENCE:", number)?;
+        let discontinuity_sequence = lines.value("#EXT-X-DISCONTINUITY-SEQUENCE:", number)?;
+        if !lines.is("#EXT-X-INDEPENDENT-SEGMENTS") {
+            return Err(lines.error("#EXT-X-INDEPENDENT-SEGMENTS"));
+        }
+        let mut window = Self::new(target_duration_secs, media_sequence, discontinuity_sequence);
+        let mut map: Option<Arc<str>> = None;
+        while !lines.rest.is_empty() {
+            let entry = window.parse_entry(&mut lines, &mut map)?;
+            window.entries.push(entry);
+        }
+        if !window.entries.is_empty() && !window.entries.iter().any(|entry| entry.dated) {
+            return Err(PlaylistError::Undated);
+        }
+        window.fill_in_leading_starts();
+        Ok(window)
+    }
+
+    fn parse_entry(
+        &self,
+        lines: &mut Lines<'_>,
+        map: &mut Option<Arc<str>>,
+    ) -> Result<Entry, PlaylistError> {
+        let discontinuity = lines.is("#EXT-X-DISCONTINUITY");
+        let had_init = map.is_some();
+        let current = map.as_deref();
+        let changed = lines
+            .optional("#EXT-X-MAP:", |v| init_name(v).filter(|name| current != Some(*name)))?;
+        if let Some(name) = changed {
+            *map = Some(name.into());
+        }
+        let date = lines.optional("#EXT-X-PROGRAM-DATE-TIME:", date_time)?;
+        let committed_note = lines.optional("#SP-COMMITTED:", epoch_millis)?;
+        let duration_millis = lines.value("#EXTINF:", duration_millis)?;
+        let wanted = self.next_number();
+        let (number, container) = lines.value("segments/seg_", |v| {
+            segment(v).filter(|(number, _)| *number == wanted && wanted < u64::MAX)
+        })?;
+        if date.is_none() && (discontinuity || is_dated_by_number(number)) {
+            return Err(lines.error("#EXT-X-PROGRAM-DATE-TIME before the segment above"));
+        }
+        self.check(number, container, map.is_some(), had_init, duration_millis)?;
+        let start = date.or_else(|| self.entries.last().map(Entry::end)).unwrap_or_default();
+        let init = map.clone();
+        let dated = date.is_some();
+        Ok(Entry { container, init, duration_millis, discontinuity, start, dated, committed_note })
+    }
+}

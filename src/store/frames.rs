@@ -1,0 +1,147 @@
+//! The JPEGs that events name, read from below the base path and from nowhere else.
+
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use bytes::Bytes;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use rustix::fs::OFlags;
+
+use super::Store;
+
+/// Why a frame could not be read; [`FrameReadError::reason`] is the metric's label and the
+/// dead-letter message's reason.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameReadError {
+    /// There is no such file: the event may have overtaken it, so try again for a while.
+    #[error("there is no file {path:?}")]
+    NotFound {
+        /// What the event said.
+        path: String,
+    },
+    /// The path leads out of the base path, by itself or by a symbolic link.
+    #[error("{path:?} leads out of the storage base path")]
+    Outside {
+        /// What the event said.
+        path: String,
+    },
+    /// The file has no bytes; an upload may be under way.
+    #[error("{path:?} is empty")]
+    Empty {
+        /// What the event said.
+        path: String,
+    },
+    /// More bytes than a frame may have.
+    #[error("{path:?} is larger than the {limit_bytes} bytes that a frame may have")]
+    TooLarge {
+        /// What the event said.
+        path: String,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// A folder, a pipe, a socket or a device.
+    #[error("{path:?} is not a regular file")]
+    NotAFile {
+        /// What the event said.
+        path: String,
+    },
+    /// The file system failed.
+    #[error("cannot read {path:?}: {source}")]
+    Io {
+        /// What the event said.
+        path: String,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl FrameReadError {
+    /// A short static name: a metric label, a dead-letter reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "frame_missing",
+            Self::Outside { .. } => "frame_outside",
+            Self::Empty { .. } => "frame_empty",
+            Self::TooLarge { .. } => "frame_too_large",
+            Self::NotAFile { .. } => "frame_not_a_file",
+            Self::Io { .. } => "frame_io",
+        }
+    }
+}
+
+impl Store {
+    /// Reads the frame that an event names: relative to the base path, or absolute and below it
+    /// as it is written.
+    ///
+    /// # Errors
+    /// See [`FrameReadError`]; never blocks on a pipe, never follows a link out.
+    pub async fn read_frame(&self, frame_path: &str) -> Result<Bytes, FrameReadError> {
+        let path = frame_path.to_owned();
+        let shown = frame_path.to_owned();
+        let inner = self.inner.clone();
+        let limit_bytes = inner.settings.max_frame_bytes;
+        let read = move || read_frame(&inner.base, &inner.base_path, path, limit_bytes);
+        tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|e| Err(FrameReadError::Io { path: shown, source: e.into() }))
+    }
+}
+
+fn read_frame(
+    base: &Dir,
+    base_path: &Path,
+    path: String,
+    limit_bytes: u64,
+) -> Result<Bytes, FrameReadError> {
+    let mut relative = Path::new(&path);
+    if relative.is_absolute() {
+        match relative.strip_prefix(base_path) {
+            Ok(below) => relative = below,
+            Err(_) => return Err(FrameReadError::Outside { path }),
+        }
+    }
+    // No ingest service writes `..`; refused as it is written, so that a path means one file
+    // whatever links there are.
+    if relative.components().any(|part| part == Component::ParentDir) {
+        return Err(FrameReadError::Outside { path });
+    }
+    match read_regular(base, relative, limit_bytes) {
+        Ok(Some(bytes)) if bytes.is_empty() => Err(FrameReadError::Empty { path }),
+        Ok(Some(bytes)) if bytes.len() as u64 > limit_bytes => {
+            Err(FrameReadError::TooLarge { path, limit_bytes })
+        }
+        Ok(Some(bytes)) => Ok(bytes.into()),
+        Ok(None) => Err(FrameReadError::NotAFile { path }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FrameReadError::NotFound { path }),
+        // A socket (open(2): ENXIO), or a file where a folder should be.
+        Err(e) if is_errno(&e, &[rustix::io::Errno::NXIO, rustix::io::Errno::NOTDIR]) => {
+            Err(FrameReadError::NotAFile { path })
+        }
+        // cap-std's own refusal has no errno; the kernel's is EACCES or EPERM.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && e.raw_os_error().is_none() => {
+            Err(FrameReadError::Outside { path })
+        }
+        Err(source) => Err(FrameReadError::Io { path, source }),
+    }
+}
+
+/// At most one byte more than the limit; none if it is not a regular file.
+fn read_regular(base: &Dir, path: &Path, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut options = OpenOptions::new();
+    // A pipe without a writer would block open(2).
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = base.open_with(path, &options)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Ok(None);
+    }
+    let expected = about.len().min(limit_bytes).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    // The file may grow while it is read.
+    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+fn is_errno(error: &io::Error, any: &[rustix::io::Errno]) -> bool {
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| any.contains(&errno))
+}
