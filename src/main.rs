@@ -1,1 +1,3 @@
-fn main(){}
+fn main() -> std::process::ExitCode {
+    stream_processor::cmd::encode_helper::run()
+}

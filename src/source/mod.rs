@@ -6,13 +6,11 @@
 //!
 //! Architecture invariant: a delivery that is not settled stays with the broker.
 
-
 use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
-
 
 /// Names one delivery for as long as it is unsettled: small, because thousands are held.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
