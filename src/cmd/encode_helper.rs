@@ -1,9 +1,19 @@
-//! The helper process: takes jobs on standard input, answers on standard output.
+//! `encode-helper`: a helper process of the worker; started by the encoder pool, by nobody
+//! else.
 
 use std::process::ExitCode;
 
-/// Serves the worker that started this process until it closes the pipe.
+use crate::encode;
+
+/// Serves jobs on stdin until it ends. To be called first thing in the process: before a log,
+/// a thread or a runtime.
 pub fn run() -> ExitCode {
-    eprintln!("stream-processor: the encode helper is not part of this build");
-    ExitCode::FAILURE
+    match encode::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // The worker reads stderr and logs it.
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -4,6 +4,25 @@
 //! Architecture invariant: a JPEG is decoded in a helper only, never in the worker: its bytes
 //! come from strangers. Knows nothing of devices, stores or sources.
 
+mod attempts;
+mod decode;
+mod encoder;
+mod geometry;
+mod helper;
+mod helper_process;
+mod native;
+mod planes;
+mod pool;
+mod protocol;
+mod sandbox;
+mod scale;
+mod x264;
+
+pub use encoder::{CodecError, Encoder, Step};
+pub use helper::serve;
+pub use pool::{EncodeError, EncoderPool, PoolSettings, PoolStats};
+pub use sandbox::Sandbox;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
