@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
-use crate::config::{Config, ProcessingConfig, StorageBackend};
+use crate::config::{Config, ProcessingConfig};
 use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
-use crate::http::{Health, Metrics};
+use crate::http::{Condition, Health, Metrics, Part};
 use crate::media::timeline::TimelineSettings;
 use crate::media::{Container, Playback};
 use crate::model::{Clock, SystemClock};
@@ -17,7 +17,6 @@ use crate::pipeline::accumulator::AccumulatorSettings;
 use crate::pipeline::attempt::Stages;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
-use crate::playlist::target_duration_secs;
 use crate::source::FrameSource;
 use crate::store::{Store, StoreSettings};
 
@@ -60,12 +59,21 @@ impl Parts {
             max_workers = processing.max_workers,
             "encoders: the smaller of PROCESSING_MAX_WORKERS and the cores available"
         );
-        let metrics = Metrics::new().map_err(CommandError::Metrics)?;
+        let metrics = Metrics::new()
+            .map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
         let health = Health::new(MAX_SILENCE);
         let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
-        let pool = Arc::new(EncoderPool::start(pool_settings(processing, helpers)?).await?);
+        let store = Store::at(base_path, store_settings(processing)).map_err(|e| {
+            CommandError::because("STORAGE_BASE_PATH has to be a folder that exists", e)
+        })?;
+        let pool = EncoderPool::start(pool_settings(processing, helpers)?)
+            .await
+            .map_err(|e| CommandError::because("the encoders do not start", e))?;
+        let pool = Arc::new(pool);
+        health.set(Part::Encoder, Condition::Ready);
+        health.set(Part::Storage, Condition::Ready);
         let stages = Stages {
-            store: Arc::new(Store::open_at(base_path, store_settings(processing))?),
+            store,
             encoder: Arc::clone(&pool) as _,
             settler: source.settler(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
@@ -89,8 +97,12 @@ impl Parts {
         let watched = watch_pool(Arc::clone(&self.pool), self.metrics.clone());
         let result = self.worker.run(stop).await;
         watched.abort();
-        self.pool.close().await;
-        result.map_err(CommandError::Worker)
+        // Whoever still has a part of it gives it up now: the worker has ended.
+        let _ = watched.await;
+        if let Some(pool) = Arc::into_inner(self.pool) {
+            pool.close().await;
+        }
+        result.map_err(|e| CommandError::because("the worker has ended by itself", e))
     }
 }
 
@@ -101,7 +113,7 @@ fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHand
         loop {
             let stats = pool.stats();
             let as_gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-            metrics.encoder_helpers.set(as_gauge(stats.helpers));
+            metrics.encoder_helpers.set(as_gauge(pool.helpers()));
             metrics.encoder_helpers_busy.set(as_gauge(stats.busy));
             metrics.encoder_helper_restarts.inc_by(stats.restarts.saturating_sub(counted));
             counted = stats.restarts;
@@ -110,10 +122,24 @@ fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHand
     })
 }
 
-/// Where the tree is, for a release that knows the file system only.
-pub fn base_path(config: &Config) -> &Path {
-    match &config.storage.backend {
-        _ => &config.storage.base_path,
+fn pool_settings(processing: &ProcessingConfig, helpers: usize) -> Result<PoolSettings, CommandError> {
+    let command = std::env::current_exe()
+        .map_err(|e| CommandError::because("the program cannot find its own file", e))?;
+    Ok(PoolSettings {
+        helpers,
+        encode: encode_settings(processing),
+        command,
+        frame_time_limit: processing.frame_timeout,
+        memory_limit_bytes: processing.helper_memory_bytes,
+    })
+}
+
+fn store_settings(processing: &ProcessingConfig) -> StoreSettings {
+    StoreSettings {
+        target_duration_secs: target_duration_secs(processing.segment_duration_secs),
+        retention: Duration::from_secs(u64::from(processing.retention_hours) * 3_600),
+        max_frame_bytes: processing.max_frame_bytes as u64,
+        ..StoreSettings::default()
     }
 }
 
@@ -152,6 +178,12 @@ fn encoding_number(processing: &ProcessingConfig) -> u64 {
         Quality::High => 2,
     };
     container | quality << 8 | playback << 16
+}
+
+/// A tenth longer than a segment is meant to be: cameras that are a little slow still fill
+/// theirs. A playlist's target is an upper bound (RFC 8216 section 4.3.3.1).
+fn target_duration_secs(segment_duration_secs: u32) -> u32 {
+    segment_duration_secs.saturating_add(segment_duration_secs.div_ceil(10))
 }
 
 fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerSettings {

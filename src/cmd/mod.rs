@@ -1,8 +1,10 @@
 //! One file a command: builds the parts, hands them over, waits. Decides nothing.
 
+mod assembly;
 pub mod consumer;
 pub mod demo;
 pub mod encode_helper;
+mod signals;
 
 use std::error::Error;
 

@@ -18,7 +18,9 @@ use super::ports::{Committed, Encode, Observer};
 use crate::encode::{EncodeJob, EncodeOutcome, JobFrame};
 use crate::model::{Clock, DeviceKey, UtcMillis};
 use crate::source::{Refusal, Settlement, Settler};
-use crate::store::{CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store};
+use crate::store::{
+    CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store, StoreError,
+};
 
 /// How soon a frame's missing file is looked for again.
 const MISSING_FILE_DELAY: Duration = Duration::from_millis(500);
@@ -33,7 +35,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 /// The stages that a group goes through.
 pub struct Stages {
     /// Frames, state, commit.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// JPEGs to segments.
     pub encoder: Arc<dyn Encode>,
     /// The way back to the source.
@@ -84,7 +86,7 @@ enum Trouble {
     #[error("another worker has committed to this device")]
     Fenced,
     #[error("the device's stored state cannot be used: {0}")]
-    Open(#[source] crate::store::OpenError),
+    Open(#[source] StoreError),
     #[error("a frame cannot be read: {0}")]
     Read(#[source] FrameReadError),
     #[error("the encoders cannot work: {0}")]
@@ -172,10 +174,10 @@ async fn run(
     stages.observer.encoded(&outcome, stages.clock.now().since(begun));
     let frames: Vec<HeldFrame> = ready.into_iter().map(|r| r.frame).collect();
     park_rejected(stages, &mut work.group, &frames, &outcome);
-    let Some(timeline) = outcome.timeline.filter(|_| !outcome.segments.is_empty()) else {
+    if outcome.segments.is_empty() {
         return Ok(());
-    };
-
+    }
+    let timeline = outcome.timeline;
     let segments = new_segments(outcome, &frames);
     let count = segments.len() as u64;
     let media_bytes = segments.iter().map(|segment| segment.media.len() as u64).sum();
@@ -263,14 +265,14 @@ async fn read_frames(stages: &Stages, work: &mut Work) -> Result<Vec<Ready>, Tro
                 kept.push(frame.clone());
                 ready.push(Ready { frame, jpeg });
             }
-            Err(FrameReadError::NotFound { .. })
+            Err(FrameReadError::NotFound { .. } | FrameReadError::Empty { .. })
                 if now.since(*work.missing_since.get_or_insert(now))
                     < stages.missing_file_patience =>
             {
                 trouble.get_or_insert(Trouble::MissingFile);
                 kept.push(frame);
             }
-            Err(error) if error.is_passing() => {
+            Err(error @ FrameReadError::Io { .. }) => {
                 trouble = Some(Trouble::Read(error));
                 kept.push(frame);
             }

@@ -1,6 +1,15 @@
 //! The order of the stages, and the decisions between them.
 //!
-//! [`accumulator`] and [`scheduling`] decide and are pure; `worker` wires the stages.
+//! | file | owns |
+//! |---|---|
+//! | [`accumulator`] | which frames go together, and how many are held (pure) |
+//! | [`scheduling`] | which group is next (pure) |
+//! | [`attempt`] | one group's way through the stages |
+//! | [`worker`] | the loop that wires them |
+//! | [`ports`] | what a test or a simulation may replace |
+//! | [`report`] | metrics, the log and the board of devices |
+//!
+//! Architecture invariant: only this room knows more than one stage.
 
 pub mod accumulator;
 pub mod attempt;

@@ -6,11 +6,17 @@
 //!
 //! Architecture invariant: a delivery that is not settled stays with the broker.
 
+mod entries;
+mod memory;
+pub mod pulsar;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+
+pub use memory::{MemoryFeed, MemorySource, Parked};
 
 /// Names one delivery for as long as it is unsettled: small, because thousands are held.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,0 +1,227 @@
+//! The task that keeps the lanes: one per partition, found again and again; and that carries
+//! settlements to the lane they belong to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use super::PulsarError;
+use super::admin::PulsarAdmin;
+use super::backoff::Backoff;
+use super::client::Clients;
+use super::dead_letter::DeadLetters;
+use super::health::HealthCells;
+use super::lane::{Equipment, Lane, Order};
+use super::lane_state::ParkJob;
+use super::settings::PulsarSettings;
+use crate::source::{Delivery, DeliveryId, Settlement};
+
+pub(super) struct Keeper {
+    settings: Arc<PulsarSettings>,
+    clients: Arc<Clients>,
+    health: Arc<HealthCells>,
+    deliveries: mpsc::Sender<Delivery>,
+    settlements: mpsc::UnboundedReceiver<Settlement>,
+    closing: CancellationToken,
+    parking: mpsc::UnboundedSender<ParkJob>,
+    parked: mpsc::UnboundedReceiver<DeliveryId>,
+    lanes: Vec<mpsc::UnboundedSender<Order>>,
+    tasks: JoinSet<()>,
+    dead_letters: AbortOnDropHandle<()>,
+    /// Given to the dead-letter topic and not there yet.
+    parks_open: usize,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        settings: Arc<PulsarSettings>,
+        health: Arc<HealthCells>,
+        deliveries: mpsc::Sender<Delivery>,
+        settlements: mpsc::UnboundedReceiver<Settlement>,
+        closing: CancellationToken,
+    ) -> Self {
+        let (parking, jobs) = mpsc::unbounded_channel();
+        let (parked_tx, parked) = mpsc::unbounded_channel();
+        let dead_letters = DeadLetters::new(Arc::clone(&settings), jobs, parked_tx);
+        Self {
+            clients: Arc::new(Clients::new(Arc::clone(&settings))),
+            settings,
+            health,
+            deliveries,
+            settlements,
+            closing,
+            parking,
+            parked,
+            lanes: Vec::new(),
+            tasks: JoinSet::new(),
+            dead_letters: AbortOnDropHandle::new(tokio::spawn(dead_letters.run())),
+            parks_open: 0,
+        }
+    }
+
+    /// Runs until the source is closed.
+    pub(super) async fn run(mut self) {
+        let advice = AbortOnDropHandle::new(tokio::spawn(advise(Arc::clone(&self.settings))));
+        let (count_tx, mut counts) = mpsc::channel(1);
+        let counting =
+            count_partitions(Arc::clone(&self.settings), Arc::clone(&self.clients), count_tx);
+        let counting = AbortOnDropHandle::new(tokio::spawn(counting));
+        let closing = self.closing.clone();
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => break,
+                Some(settlement) = self.settlements.recv() => self.carry(settlement),
+                Some(id) = self.parked.recv() => self.tell_parked(id),
+                Some(count) = counts.recv() => self.grow(count),
+            }
+        }
+        drop((advice, counting));
+        self.close().await;
+    }
+
+    /// Starts the lanes that are missing. None is ever ended: partitions are only added.
+    fn grow(&mut self, partitions: u32) {
+        for number in 0..partitions.max(1) {
+            let Ok(known) = u32::try_from(self.lanes.len()) else { return };
+            if number < known {
+                continue;
+            }
+            let topic = match partitions {
+                0 => self.settings.topic.clone(),
+                _ => format!("{}-partition-{number}", self.settings.topic),
+            };
+            info!(%topic, "starting a lane");
+            let (orders_tx, orders) = mpsc::unbounded_channel();
+            let equipment = Equipment {
+                settings: Arc::clone(&self.settings),
+                clients: Arc::clone(&self.clients),
+                health: Arc::clone(&self.health),
+                deliveries: self.deliveries.clone(),
+                parking: self.parking.clone(),
+            };
+            self.health.lane_added();
+            self.lanes.push(orders_tx);
+            self.tasks.spawn(Lane::new(number, &topic, equipment, orders).run());
+        }
+    }
+
+    fn carry(&mut self, settlement: Settlement) {
+        match settlement {
+            Settlement::Done(id) => self.order(id.lane, Order::Settle(Settlement::Done(id))),
+            Settlement::Park(id, refusal) => {
+                self.parks_open += 1;
+                self.order(id.lane, Order::Settle(Settlement::Park(id, refusal)));
+            }
+            Settlement::Redeliver(ids) => {
+                let mut per_lane: std::collections::BTreeMap<u32, Vec<DeliveryId>> =
+                    std::collections::BTreeMap::new();
+                for id in ids {
+                    per_lane.entry(id.lane).or_default().push(id);
+                }
+                for (lane, ids) in per_lane {
+                    self.order(lane, Order::Settle(Settlement::Redeliver(ids)));
+                }
+            }
+        }
+    }
+
+    fn tell_parked(&mut self, id: DeliveryId) {
+        self.parks_open = self.parks_open.saturating_sub(1);
+        self.order(id.lane, Order::Parked(id));
+    }
+
+    fn order(&self, lane: u32, order: Order) {
+        // An unknown lane's id is not ours; an ended lane's deliveries are with the broker.
+        if let Some(lane) = self.lanes.get(lane as usize) {
+            let _ = lane.send(order);
+        }
+    }
+
+    async fn close(mut self) {
+        self.settlements.close();
+        while let Some(settlement) = self.settlements.recv().await {
+            self.carry(settlement);
+        }
+        // What is to be parked gets half of the time; the rest comes again.
+        let limit = self.settings.timings.close_timeout / 2;
+        let parking = async {
+            while self.parks_open > 0
+                && let Some(id) = self.parked.recv().await
+            {
+                self.tell_parked(id);
+            }
+        };
+        if timeout(limit, parking).await.is_err() {
+            warn!(open = self.parks_open, "closing before all dead letters are written");
+        }
+        self.dead_letters.abort();
+        let closed = self.lanes.drain(..).map(|lane| {
+            let (reply, closed) = oneshot::channel();
+            let _ = lane.send(Order::Close(reply));
+            closed
+        });
+        join_all(closed).await;
+    }
+}
+
+/// Asks for the number of partitions for ever: 0 is a topic without.
+async fn count_partitions(
+    settings: Arc<PulsarSettings>,
+    clients: Arc<Clients>,
+    counts: mpsc::Sender<u32>,
+) {
+    let timings = &settings.timings;
+    let mut backoff = Backoff::new(timings.backoff_min, timings.backoff_max);
+    loop {
+        match ask_partitions(&settings, &clients).await {
+            Ok(count) => {
+                backoff.reset();
+                if counts.send(count).await.is_err() {
+                    return;
+                }
+                sleep(timings.partition_poll_interval).await;
+            }
+            Err(error) => {
+                let pause = backoff.pause();
+                let retry_millis = pause.as_millis();
+                warn!(topic = %settings.topic, %error, retry_millis, "cannot ask for partitions");
+                sleep(pause).await;
+            }
+        }
+    }
+}
+
+async fn ask_partitions(settings: &PulsarSettings, clients: &Clients) -> Result<u32, PulsarError> {
+    let topic = settings.topic.clone();
+    clients
+        .with("ask for the number of partitions", |client| async move {
+            client.lookup_partitioned_topic_number(topic).await
+        })
+        .await
+}
+
+/// Looks once for settings of the topic that lose data, and says so.
+async fn advise(settings: Arc<PulsarSettings>) {
+    let Some(admin) = PulsarAdmin::new(&settings) else { return };
+    for attempt in 0..5_u32 {
+        match admin.warnings().await {
+            Ok(warnings) => {
+                for warning in warnings {
+                    warn!(topic = %settings.topic, "{warning}");
+                }
+                return;
+            }
+            Err(error) if attempt == 4 => {
+                warn!(%error, "cannot look for settings that lose data");
+            }
+            Err(_) => sleep(Duration::from_secs(5)).await,
+        }
+    }
+}

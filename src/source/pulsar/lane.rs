@@ -1,0 +1,331 @@
+//! One partition: the task that owns its consumer.
+//!
+//! It always reads the consumer, whether or not the pipeline takes, for the crate acknowledges
+//! nothing and answers no ping while its queue is full. It trusts no connection: whatever the
+//! consumer says but a message, and whatever the broker does not answer in time, ends the
+//! consumer, and a new one is built, for ever. What is held outlives that.
+
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use pulsar::error::{ConnectionError, ConsumerError};
+use pulsar::proto::MessageIdData;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::PulsarError;
+use super::backoff::Backoff;
+use super::client::{Clients, LaneConsumer};
+use super::health::HealthCells;
+use super::lane_state::{Act, LaneState, Message, Original, ParkJob, Position};
+use super::settings::PulsarSettings;
+use crate::source::{Delivery, DeliveryId, Settlement};
+
+/// What a lane is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// A settlement of this lane's deliveries.
+    Settle(Settlement),
+    /// A message is on the dead-letter topic.
+    Parked(DeliveryId),
+    /// Close the consumer and end; answered when it is closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// What a lane is given to work with.
+pub(super) struct Equipment {
+    pub settings: Arc<PulsarSettings>,
+    pub clients: Arc<Clients>,
+    pub health: Arc<HealthCells>,
+    pub deliveries: mpsc::Sender<Delivery>,
+    pub parking: mpsc::UnboundedSender<ParkJob>,
+}
+
+pub(super) struct Lane {
+    topic: Arc<str>,
+    equipment: Equipment,
+    orders: mpsc::UnboundedReceiver<Order>,
+    state: LaneState,
+    /// Acknowledgements that wait for a connection.
+    owed: Vec<Position>,
+}
+
+enum Turn {
+    Acts(Vec<Act>),
+    Close(Option<oneshot::Sender<()>>),
+}
+
+enum Ended {
+    Closed,
+    Lost(PulsarError),
+}
+
+impl Lane {
+    pub(super) fn new(
+        number: u32,
+        topic: &str,
+        equipment: Equipment,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Self {
+        let topic: Arc<str> = topic.into();
+        let limits = &equipment.settings.limits;
+        let state =
+            LaneState::new(number, Arc::clone(&topic), limits.lane_messages, limits.lane_bytes);
+        Self { topic, equipment, orders, state, owed: Vec::new() }
+    }
+
+    /// Runs until it is told to close.
+    pub(super) async fn run(mut self) {
+        let timings = self.equipment.settings.timings.clone();
+        let mut backoff = Backoff::new(timings.backoff_min, timings.backoff_max);
+        loop {
+            let Some(consumer) = self.connect(&mut backoff).await else { return };
+            let connected = self.equipment.health.connected();
+            let since = Instant::now();
+            info!(topic = %self.topic, held = self.state.unsettled(), "the lane is connected");
+            let ended = self.serve(consumer).await;
+            drop(connected);
+            match ended {
+                Ended::Closed => return,
+                Ended::Lost(error) => {
+                    self.equipment.health.lane_rebuilt();
+                    warn!(topic = %self.topic, %error, "the lane lost its connection");
+                }
+            }
+            if since.elapsed() > timings.backoff_max {
+                backoff.reset();
+            }
+            let pause = backoff.pause();
+            if self.meanwhile(sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Tries until there is a consumer; none if the lane was closed meanwhile.
+    async fn connect(&mut self, backoff: &mut Backoff) -> Option<LaneConsumer> {
+        loop {
+            let clients = Arc::clone(&self.equipment.clients);
+            let topic = Arc::clone(&self.topic);
+            match self.meanwhile(clients.open_consumer(&topic)).await? {
+                Ok(consumer) => return Some(consumer),
+                Err(error) => {
+                    let pause = backoff.pause();
+                    let retry_millis = pause.as_millis();
+                    warn!(topic = %self.topic, %error, retry_millis, "the lane cannot connect");
+                    self.meanwhile(sleep(pause)).await?;
+                }
+            }
+        }
+    }
+
+    /// Waits for `what` without a connection, while settlements and deliveries go on; none if
+    /// the lane was closed meanwhile.
+    async fn meanwhile<F: Future>(&mut self, what: F) -> Option<F::Output> {
+        let mut what = pin!(what);
+        loop {
+            let turn = tokio::select! {
+                output = &mut what => return Some(output),
+                turn = self.turn() => turn,
+            };
+            match turn {
+                Turn::Acts(acts) => self.perform(None, acts).await.ok()?,
+                Turn::Close(reply) => {
+                    // Nobody waits for the answer if the source was dropped.
+                    let _ = reply.map(|reply| reply.send(()));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Waits for an order, or for the pipeline to take a delivery. Cancel safe.
+    async fn turn(&mut self) -> Turn {
+        let deliveries = &self.equipment.deliveries;
+        let can_deliver = !self.state.is_empty();
+        let permit = async {
+            match deliveries.reserve().await {
+                Ok(permit) => permit,
+                // The source is being closed, and tells us so by an order.
+                Err(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            order = self.orders.recv() => match order {
+                Some(Order::Settle(settlement)) => Turn::Acts(self.state.settle(settlement)),
+                Some(Order::Parked(id)) => Turn::Acts(self.state.parked(id)),
+                Some(Order::Close(reply)) => Turn::Close(Some(reply)),
+                None => Turn::Close(None),
+            },
+            permit = permit, if can_deliver => {
+                let (delivery, acts) = self.state.take();
+                if let Some(delivery) = delivery {
+                    permit.send(delivery);
+                }
+                Turn::Acts(acts)
+            }
+        }
+    }
+
+    /// Works with one consumer until it fails or the lane is closed.
+    async fn serve(&mut self, mut consumer: LaneConsumer) -> Ended {
+        self.state.reconnected();
+        let owed = std::mem::take(&mut self.owed).into_iter().map(Act::Ack).collect();
+        if let Err(error) = self.perform(Some(&mut consumer), owed).await {
+            return Ended::Lost(error);
+        }
+        let period = self.equipment.settings.timings.watchdog_interval;
+        let mut watchdog = interval_at(Instant::now() + period, period);
+        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let acts = tokio::select! {
+                message = consumer.next() => match message {
+                    Some(Ok(message)) => self.state.arrive(taken_apart(message)),
+                    Some(Err(error)) if is_unreadable(&error) => {
+                        // It has no id here, so it can be neither acknowledged nor parked:
+                        // building the consumer anew would only bring it again.
+                        warn!(topic = %self.topic, %error, "an entry cannot be read; it stays in the backlog");
+                        continue;
+                    }
+                    Some(Err(error)) => return self.lost("read", error, consumer).await,
+                    None => return Ended::Lost(PulsarError::StreamEnded),
+                },
+                turn = self.turn() => match turn {
+                    Turn::Acts(acts) => acts,
+                    Turn::Close(reply) => {
+                        self.close(consumer).await;
+                        let _ = reply.map(|reply| reply.send(()));
+                        return Ended::Closed;
+                    }
+                },
+                _ = watchdog.tick() => match self.ask_whether_known(&mut consumer).await {
+                    Ok(()) => {
+                        self.state.confirm_acks();
+                        continue;
+                    }
+                    Err(error) => return Ended::Lost(error),
+                },
+            };
+            if let Err(error) = self.perform(Some(&mut consumer), acts).await {
+                return Ended::Lost(error);
+            }
+        }
+    }
+
+    async fn lost(
+        &self,
+        what: &'static str,
+        error: pulsar::Error,
+        mut consumer: LaneConsumer,
+    ) -> Ended {
+        // Where the connection still stands, the broker need not wait to give the rest away.
+        let _ = timeout(self.equipment.settings.timings.backoff_max, consumer.close()).await;
+        Ended::Lost(PulsarError::Client { what, source: Box::new(error) })
+    }
+
+    /// Asks the broker for the consumer's own figures. Unlike a ping, the answer shows that
+    /// the subscription still stands: a consumer that failed to subscribe anew is silent on a
+    /// sound connection. And the crate keeps one ping per connection, so that ours would cancel
+    /// its own. The answer also follows every acknowledgement that was sent before it.
+    async fn ask_whether_known(&self, consumer: &mut LaneConsumer) -> Result<(), PulsarError> {
+        let what = "ask the broker about the consumer";
+        let limit = self.equipment.settings.timings.operation_timeout;
+        let stats = match timeout(limit, consumer.get_stats()).await {
+            Ok(outcome) => {
+                outcome.map_err(|source| PulsarError::Client { what, source: Box::new(source) })?
+            }
+            Err(_) => {
+                return Err(PulsarError::TimedOut { what, after_millis: limit.as_millis() });
+            }
+        };
+        match stats.into_iter().find_map(|stats| stats.error_message) {
+            Some(message) => Err(PulsarError::Forgotten(message)),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&mut self, mut consumer: LaneConsumer) {
+        let limit = self.equipment.settings.timings.operation_timeout;
+        if let Err(error) = self.ask_whether_known(&mut consumer).await {
+            debug!(topic = %self.topic, %error, "closing without an answer");
+        }
+        match timeout(limit, consumer.close()).await {
+            Ok(Ok(())) => info!(topic = %self.topic, "the lane is closed"),
+            Ok(Err(error)) => warn!(topic = %self.topic, %error, "the consumer did not close"),
+            Err(_) => warn!(topic = %self.topic, "the consumer did not close in time"),
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        mut consumer: Option<&mut LaneConsumer>,
+        acts: Vec<Act>,
+    ) -> Result<(), PulsarError> {
+        for act in acts {
+            let outcome = match (act, consumer.as_deref_mut()) {
+                (Act::Park(job), _) => {
+                    // Closed only when the source is gone; then the message stays unsettled.
+                    let _ = self.equipment.parking.send(*job);
+                    Ok(())
+                }
+                (Act::Ack(position), Some(consumer)) => {
+                    consumer.ack_with_id(&self.topic, wire(position)).await
+                }
+                (Act::Nack(position), Some(consumer)) => {
+                    consumer.nack_with_id(&self.topic, wire(position)).await
+                }
+                (Act::Ack(position), None) => {
+                    self.owed.push(position);
+                    Ok(())
+                }
+                // A new consumer gets everything that is not acknowledged.
+                (Act::Nack(_), None) => Ok(()),
+            };
+            outcome.map_err(|error| PulsarError::Client {
+                what: "send to the broker",
+                source: Box::new(pulsar::Error::Consumer(error)),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The entry as a whole: an index in it would be taken for the whole as well.
+fn wire(position: Position) -> MessageIdData {
+    MessageIdData {
+        ledger_id: position.ledger,
+        entry_id: position.entry,
+        ..MessageIdData::default()
+    }
+}
+
+fn taken_apart(message: pulsar::consumer::Message<Vec<u8>>) -> Message {
+    let id = message.message_id.id;
+    let metadata = message.payload.metadata;
+    Message {
+        position: Position { ledger: id.ledger_id, entry: id.entry_id },
+        index: id.batch_index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
+        batch_size: metadata.num_messages_in_batch.and_then(|size| u32::try_from(size).ok()),
+        original: Original {
+            payload: message.payload.data.into(),
+            key: metadata.partition_key,
+            is_key_base64: metadata.partition_key_b64_encoded.unwrap_or(false),
+            ordering_key: metadata.ordering_key,
+            properties: metadata.properties.into_iter().map(|p| (p.key, p.value)).collect(),
+            event_time_millis: metadata.event_time.filter(|millis| *millis != 0),
+            publish_time_millis: metadata.publish_time,
+        },
+    }
+}
+
+/// The entry came, and cannot be unpacked: the consumer itself is sound.
+fn is_unreadable(error: &pulsar::Error) -> bool {
+    matches!(
+        error,
+        pulsar::Error::Consumer(ConsumerError::Io(_))
+            | pulsar::Error::Connection(ConnectionError::Decoding(_))
+    )
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# A real Pulsar broker with its bookie, for tests, on loopback.
+#
+#   run.sh start [NAME] [OWNER_PID]   starts it unless it runs; prints its address file
+#   run.sh crash [NAME]               kills it at once, as a power cut would
+#   run.sh resume [NAME] [OWNER_PID]  starts it again on the same ports and data
+#   run.sh stop  [NAME]               ends it and removes its data
+#
+# With an OWNER_PID it ends by itself when that process is gone. The address file holds
+# BROKER_PORT, ADMIN_PORT and PID. Everything is kept under target/test-broker, so that only
+# the first run downloads (about 250 MB). Needs Java 17 and Maven.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+home="${CARGO_TARGET_DIR:-$here/../../../target}/test-broker"
+mkdir -p "$home" && home="$(cd "$home" && pwd)"
+verb="${1:-}"; name="${2:-shared}"; owner="${3:-}"
+run="$home/run-$name"
+
+port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+pick_port() {
+  local port
+  for _ in $(seq 100); do
+    port=$((20000 + RANDOM % 12000))
+    if port_is_free "$port"; then echo "$port"; return; fi
+  done
+  echo "no free port between 20000 and 32000" >&2; exit 1
+}
+
+resolve_jars() {
+  local stamp; stamp="$(cksum < "$here/pom.xml")"
+  [ "$(cat "$home/lib.stamp" 2>/dev/null)" = "$stamp" ] && return
+  rm -rf "$home/lib"
+  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
+    -DoutputDirectory="$home/lib" -DincludeScope=runtime >&2
+  echo "$stamp" > "$home/lib.stamp"
+}
+
+# Ours, and still alive: a pid alone may have been given to somebody else since.
+is_running() {
+  [ -f "$run/address" ] || return 1
+  local PID=0; . "$run/address"
+  tr '\0' ' ' < "/proc/$PID/cmdline" 2>/dev/null | grep -q -- "$run/standalone.conf"
+}
+
+kill_it() {
+  is_running || return 0
+  local PID=0; . "$run/address"
+  kill "-$1" "$PID" 2>/dev/null || true
+  for _ in $(seq 100); do [ -d "/proc/$PID" ] || return 0; sleep 0.1; done
+  kill -KILL "$PID" 2>/dev/null || true
+}
+
+launch() {
+  local opens="" package
+  for package in java.base/java.io java.base/java.util.zip java.base/java.nio \
+    java.base/jdk.internal.misc java.base/jdk.internal.platform java.base/sun.net \
+    java.management/sun.management jdk.management/com.sun.management.internal; do
+    opens="$opens --add-opens $package=ALL-UNNAMED"
+  done
+  sed -e "s/@BROKER_PORT@/$BROKER_PORT/" -e "s/@ADMIN_PORT@/$ADMIN_PORT/" \
+    "$here/standalone.conf" > "$run/standalone.conf"
+  # shellcheck disable=SC2086 # the options are words
+  (cd "$run" && exec setsid java -Xms128m -Xmx512m -XX:MaxDirectMemorySize=512m \
+    -XX:TieredStopAtLevel=1 -XX:+UseSerialGC $opens \
+    -Dio.netty.tryReflectionSetAccessible=true \
+    -Dlog4j2.configurationFile="$here/log4j2.xml" \
+    -Dbookkeeper.metadata.bookie.drivers=org.apache.pulsar.metadata.bookkeeper.PulsarMetadataBookieDriver \
+    -Dbookkeeper.metadata.client.drivers=org.apache.pulsar.metadata.bookkeeper.PulsarMetadataClientDriver \
+    -cp "$home/lib/*" org.apache.pulsar.PulsarStandaloneStarter \
+    --config "$run/standalone.conf" -nfw -nss -a 127.0.0.1 \
+    --metadata-dir "$run/data/meta" --bookkeeper-dir "$run/data/bk" \
+    --bookkeeper-port "$BOOKIE_PORT" >> "$run/broker.log" 2>&1 < /dev/null 9>&-) &
+  local pid=$!
+  printf 'BROKER_PORT=%s\nADMIN_PORT=%s\nBOOKIE_PORT=%s\nPID=%s\n' \
+    "$BROKER_PORT" "$ADMIN_PORT" "$BOOKIE_PORT" "$pid" > "$run/address"
+  for _ in $(seq 1200); do
+    if curl -fsS -o /dev/null --max-time 2 \
+      "http://127.0.0.1:$ADMIN_PORT/admin/v2/namespaces/public" 2>/dev/null \
+      && curl -fsS --max-time 2 \
+      "http://127.0.0.1:$ADMIN_PORT/admin/v2/namespaces/public" | grep -q public/default; then
+      break
+    fi
+    if [ ! -d "/proc/$pid" ]; then
+      tail -n 30 "$run/broker.log" >&2; echo "the broker ended while it started" >&2; exit 1
+    fi
+    sleep 0.1
+  done
+  if [ -n "$owner" ]; then
+    setsid "$0" follow "$name" "$owner" > /dev/null 2>&1 < /dev/null 9>&- &
+  fi
+}
+
+exec 9> "$home/lock-$name"
+case "$verb" in
+  start)
+    flock 9
+    if ! is_running; then
+      (flock 8; resolve_jars) 8> "$home/lock-jars"
+      rm -rf "$run"; mkdir -p "$run"
+      BROKER_PORT="$(pick_port)"; ADMIN_PORT="$(pick_port)"; BOOKIE_PORT="$(pick_port)"
+      launch
+    fi
+    echo "$run/address" ;;
+  crash) flock 9; kill_it KILL ;;
+  resume)
+    flock 9
+    if ! is_running; then . "$run/address"; launch; fi
+    echo "$run/address" ;;
+  stop) flock 9; kill_it TERM; rm -rf "$run" ;;
+  follow)
+    exec 9>&-
+    while [ -d "/proc/$owner" ]; do sleep 0.5; done
+    exec "$0" stop "$name" ;;
+  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
+esac
