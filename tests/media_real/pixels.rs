@@ -50,7 +50,9 @@ fn ffmpeg_decodes_every_repeat_to_the_pixels_of_its_frame() {
         ("order type 0", &["-preset", "superfast", "-x264opts", "bframes=0:b-pyramid=0"]),
     ];
     for size in SIZES {
-        for (name, options) in forms {
+        // The rarer forms do not depend on the size.
+        let forms_here = if size.width > 1_000 { &forms[..3] } else { &forms[..] };
+        for (name, options) in forms_here {
             let units = encode(size, COUNTS.len(), options);
             let stream = h264::with_repeats(&units, &COUNTS).unwrap();
             let rewritten = annex_b(&stream);
