@@ -5,7 +5,7 @@
 
 use super::h264::Stream;
 use super::mux::{MediaError, Sample};
-use super::timeline::TICKS_PER_SECOND;
+use super::timeline::{TICKS_PER_MILLI, TICKS_PER_SECOND};
 
 const TRACK_ID: u32 = 1;
 
@@ -161,7 +161,8 @@ pub(super) fn file(samples: &[Sample<'_>]) -> Result<Vec<u8>, MediaError> {
     }
     let start_ticks = samples.first().map_or(0, |sample| sample.start_ticks);
     // Fragments count up (8.8.5.1): so do their milliseconds, and nothing needs remembering.
-    let sequence = u32::try_from(start_ticks / 90 & u64::from(u32::MAX)).unwrap_or(0);
+    let sequence =
+        u32::try_from((start_ticks / TICKS_PER_MILLI) & u64::from(u32::MAX)).unwrap_or(0);
     let mut b = Boxes { out: Vec::with_capacity(data_bytes + samples.len() * 12 + 200) };
     b.nest(b"styp", |b| {
         b.bytes(b"msdh");
