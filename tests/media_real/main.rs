@@ -4,7 +4,9 @@
 // What the tests share is outside of test functions, and fails them all the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod damage;
 mod fmp4;
+mod headers;
 mod material;
 mod pixels;
 mod ts;

@@ -92,6 +92,20 @@ fn streams_that_have_picture_order_counts_already_are_rewritten_as_well() {
     }
 }
 
+#[test]
+fn picture_order_counts_that_wrap_keep_the_order() {
+    let bench = Bench::new();
+    let units = encode(SIZES[2], 5, HIGH);
+    let stream = h264::with_repeats(&units, &[7_000; 5]).unwrap();
+    let originals = picture_digests(&bench.file("before.h264", &units.concat()));
+    let shown = picture_digests(&bench.file("after.h264", &annex_b(&stream).concat()));
+    assert!(2 * shown.len() > 1 << 16);
+    assert_eq!(shown.len(), 35_000);
+    for (pictures, original) in shown.chunks(7_000).zip(&originals) {
+        assert!(pictures.iter().all(|picture| picture == original));
+    }
+}
+
 /// Without the repeats' parameter set, which an encoder does not write.
 fn counted_by_encoder(units: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut units = units.to_vec();
