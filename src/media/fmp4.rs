@@ -24,6 +24,9 @@ const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
 /// trun: data offset; duration, size and flags of each sample (8.8.8.1).
 const TRUN_FIELDS: u32 = 0x00_0701;
 
+/// Box sizes and offsets stay within 31 bits.
+const MAX_DATA_BYTES: usize = 0x7FFF_0000;
+
 /// Bytes of a sample before its NAL unit: how long that is.
 const LENGTH_BYTES: usize = 4;
 
@@ -141,7 +144,7 @@ fn decoder_configuration(stream: &Stream) -> Result<Vec<u8>, MediaError> {
 ///
 /// # Errors
 ///
-/// [`MediaError::TooLarge`] beyond 4 GiB.
+/// [`MediaError::TooLarge`] beyond 2 GiB, which readers with signed offsets take.
 pub(super) fn file(samples: &[Sample<'_>]) -> Result<Vec<u8>, MediaError> {
     let fits = |number: u64| u32::try_from(number).map_err(|_| MediaError::TooLarge);
     let mut run = Vec::with_capacity(samples.len());
@@ -156,7 +159,7 @@ pub(super) fn file(samples: &[Sample<'_>]) -> Result<Vec<u8>, MediaError> {
         };
         run.push([fits(sample.duration_ticks)?, u32::try_from(bytes).unwrap_or(0), flags]);
     }
-    if data_bytes > 0x7FFF_0000 {
+    if data_bytes > MAX_DATA_BYTES {
         return Err(MediaError::TooLarge);
     }
     let start_ticks = samples.first().map_or(0, |sample| sample.start_ticks);
