@@ -39,9 +39,10 @@ bench: ## Measure speed, bytes and memory against the obvious alternatives
 	@scripts/setup.sh test
 	$(CARGO) bench --locked --bench '*'
 
-lint: ## Check format, lints, and licences and advisories of dependencies (if cargo-deny is there)
+lint: ## Check format, lints, links in the docs, and licences and advisories of dependencies (if cargo-deny is there)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --quiet $(TEST_FEATURES)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "cargo-deny is not installed, so dependencies were not checked: cargo install --locked cargo-deny"; fi
 

@@ -35,7 +35,7 @@ if [[ $level == test ]]; then
     on_path node || packages+=(nodejs)
     on_path npm || packages+=(npm)
     on_path mvn || packages+=(maven)
-    if ! on_path javac; then
+    if ! on_path java; then
         # Pulsar wants Java 17 or later; which of these exists depends on the Debian release.
         if on_path apt-cache && [[ -n $(apt-cache search --names-only '^openjdk-17-jdk-headless$') ]]; then
             packages+=(openjdk-17-jdk-headless)
@@ -70,7 +70,8 @@ install_packages() {
     fi
     say "installing by apt-get${as_root[*]:+ with sudo}: $*"
     "${as_root[@]}" apt-get update -qq ||
-        fail "apt-get update failed; nothing was installed"
+        fail "apt-get update failed, so nothing was installed; see above. As root it is:" \
+            "apt-get update && apt-get install --no-install-recommends $*"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq -y --no-install-recommends "$@" >/dev/null ||
         fail "apt-get could not install: $*"
@@ -82,7 +83,7 @@ if on_debian; then
 else
     # Another system calls its packages otherwise: name what the build looks for.
     wanted=(cc pkg-config protoc)
-    if [[ $level == test ]]; then wanted+=(c++ ffmpeg ffprobe chromium node npm mvn javac); fi
+    if [[ $level == test ]]; then wanted+=(c++ ffmpeg ffprobe chromium node npm mvn java); fi
     absent=()
     for tool in "${wanted[@]}"; do on_path "$tool" || absent+=("$tool"); done
     for library in libavcodec libavformat libavutil libswscale; do

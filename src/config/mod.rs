@@ -30,7 +30,7 @@ use std::path::PathBuf;
 pub use archive::ArchiveConfig;
 pub use log::{LogConfig, LogFilter, LogFormat};
 pub use metrics::MetricsConfig;
-pub use processing::ProcessingConfig;
+pub use processing::{ProcessingConfig, effective_workers};
 pub use pulsar::{PulsarAuth, PulsarConfig, TlsConfig};
 pub use reader::Problem;
 pub use redis::RedisConfig;

@@ -156,6 +156,8 @@ fn an_empty_value_leaves_the_word_to_the_weaker_source() {
     let config = resolve(&sources).unwrap().config;
     assert_eq!(config.pulsar.subscription, "two");
     assert!(config.redis.url.is_none());
+    sources.file = Some(EnvFile::parse(Path::new("x"), "PULSAR_SUBSCRIPTION=\n").unwrap());
+    assert_eq!(resolve(&sources).unwrap().config.pulsar.subscription, "stream-processor");
 }
 
 #[test]

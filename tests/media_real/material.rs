@@ -96,12 +96,22 @@ pub fn silently(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// One line a packet: pts, duration and flags.
-pub fn packets(path: &Path) -> Vec<(u64, Option<u64>, String)> {
+/// A packet as ffprobe tells it.
+#[derive(Debug)]
+pub struct Packet {
+    pub pts: u64,
+    /// Decoding can start here.
+    pub key: bool,
+    /// Something before it is missing, the continuity counters say.
+    pub corrupt: bool,
+}
+
+/// The packets of a file that ffprobe has nothing to say against.
+pub fn packets(path: &Path) -> Vec<Packet> {
     let listing = silently(
         Command::new("ffprobe")
             .args(["-v", "warning", "-show_packets", "-select_streams", "v"])
-            .args(["-show_entries", "packet=pts,dts,duration,flags", "-of", "csv=p=0"])
+            .args(["-show_entries", "packet=pts,dts,flags", "-of", "csv=p=0"])
             .arg(path),
     );
     listing
@@ -110,14 +120,19 @@ pub fn packets(path: &Path) -> Vec<(u64, Option<u64>, String)> {
         .map(|line| {
             let fields: Vec<&str> = line.split(',').collect();
             assert_eq!(fields[0], fields[1], "decoded when shown");
-            (fields[0].parse().unwrap(), fields[2].parse().ok(), fields[3].to_owned())
+            let flags = fields[2];
+            Packet {
+                pts: fields[0].parse().unwrap(),
+                key: flags.contains('K'),
+                corrupt: flags.contains('C'),
+            }
         })
         .collect()
 }
 
 /// One digest per decoded picture.
 pub fn picture_digests(path: &Path) -> Vec<String> {
-    let listing = silently(Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(path).args([
+    let listing = silently(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args([
         "-map",
         "0:v",
         "-fps_mode",
