@@ -15,7 +15,11 @@ use stream_processor::logging;
 const EXIT_USAGE: u8 = 2;
 
 /// A demonstration has its page to look at: the log tells of trouble only.
-const DEMO_DEFAULTS: &[(&str, &str)] = &[("LOG_LEVEL", "WARN")];
+const DEMO_DEFAULTS: &[(&str, &str)] = &[
+    ("LOG_LEVEL", "WARN"),
+    ("PROCESSING_SEGMENT_DURATION_SECONDS", "4"),
+    ("PROCESSING_FRAMES_PER_SEGMENT", "4"),
+];
 
 fn main() -> ExitCode {
     // Before anything else: a helper wants no threads, no settings and no log.

@@ -59,8 +59,8 @@ impl Parts {
             max_workers = processing.max_workers,
             "encoders: the smaller of PROCESSING_MAX_WORKERS and the cores available"
         );
-        let metrics = Metrics::new()
-            .map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
+        let metrics =
+            Metrics::new().map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
         let health = Health::new(MAX_SILENCE);
         let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
         let store = Store::at(base_path, store_settings(processing)).map_err(|e| {
@@ -122,7 +122,10 @@ fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHand
     })
 }
 
-fn pool_settings(processing: &ProcessingConfig, helpers: usize) -> Result<PoolSettings, CommandError> {
+fn pool_settings(
+    processing: &ProcessingConfig,
+    helpers: usize,
+) -> Result<PoolSettings, CommandError> {
     let command = std::env::current_exe()
         .map_err(|e| CommandError::because("the program cannot find its own file", e))?;
     Ok(PoolSettings {

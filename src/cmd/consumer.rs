@@ -58,9 +58,8 @@ async fn start_ops(
 ) -> Result<tokio::task::JoinHandle<std::io::Result<()>>, CommandError> {
     let listen = config.metrics.listen;
     let listener = TcpListener::bind(listen).await.map_err(|e| {
-        let sentence = format!(
-            "METRICS_ADDRESS and METRICS_PORT say {listen}, where nothing can be served"
-        );
+        let sentence =
+            format!("METRICS_ADDRESS and METRICS_PORT say {listen}, where nothing can be served");
         CommandError::because(sentence, e)
     })?;
     Ok(tokio::spawn(serve_ops(listener, metrics, health, stop)))

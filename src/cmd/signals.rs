@@ -10,9 +10,8 @@ use super::CommandError;
 /// # Errors
 /// When the system does not let us listen.
 pub fn stop_on_signals() -> Result<CancellationToken, CommandError> {
-    let listen = |kind| {
-        signal(kind).map_err(|e| CommandError::because("signals cannot be listened for", e))
-    };
+    let listen =
+        |kind| signal(kind).map_err(|e| CommandError::because("signals cannot be listened for", e));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let stop = CancellationToken::new();

@@ -234,7 +234,8 @@ async fn settle_known(
         } else if let Some(shown) = shown_until.filter(|shown| frame.captured_at < *shown) {
             let frame = group.frames.remove(index);
             let taken = frame.captured_at;
-            let detail = format!("it was taken at {taken}, and a frame of {shown} is shown already");
+            let detail =
+                format!("it was taken at {taken}, and a frame of {shown} is shown already");
             park(stages, &group.device, &frame, "late_frame", detail);
         } else {
             index += 1;

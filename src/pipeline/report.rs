@@ -39,14 +39,13 @@ pub struct DeviceSummary {
 pub struct Reporter {
     metrics: Metrics,
     health: Health,
-    started_rebuilds: Mutex<u64>,
     devices: Mutex<HashMap<DeviceKey, DeviceSummary>>,
 }
 
 impl Reporter {
     /// One that knows no device yet.
     pub fn new(metrics: Metrics, health: Health) -> Self {
-        Self { metrics, health, started_rebuilds: Mutex::default(), devices: Mutex::default() }
+        Self { metrics, health, devices: Mutex::default() }
     }
 
     /// Every device that is known, by key.
@@ -154,13 +153,9 @@ impl Gauge for Reporter {
         set(&metrics.active_devices, gauges.devices_active);
         set(&metrics.segments_waiting_live, gauges.live_waiting);
         set(&metrics.segments_waiting_backlog, gauges.backlog_waiting);
-        set(&metrics.source_lanes, source.lanes);
-        set(&metrics.source_lanes_connected, source.lanes_connected);
+        metrics.show_source(source.lanes, source.lanes_connected, source.rebuilds);
         let age = gauges.oldest_open.map_or(Duration::ZERO, |opened| now.since(opened));
         metrics.oldest_held_frame_age_secs.set(age.as_secs_f64());
-        let mut counted = self.started_rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
-        metrics.source_rebuilds.inc_by(source.rebuilds.saturating_sub(*counted));
-        *counted = source.rebuilds;
         self.health.beat();
         self.health.set(
             Part::Source,
