@@ -23,7 +23,7 @@ pub struct DeviceSummary {
     pub last_captured_at: Option<UtcMillis>,
     /// The newest capture time that is in the playlist.
     pub committed_until: Option<UtcMillis>,
-    /// Segments committed since its beginning.
+    /// Segments that its window lists.
     pub segments: u64,
     /// Frames refused since the worker started.
     pub frames_refused: u64,
@@ -84,7 +84,8 @@ impl Observer for Reporter {
         self.health.set(Part::Storage, Condition::Ready);
         self.update(device, |summary| {
             summary.committed_until = state.last_captured_at;
-            summary.segments = state.next_segment.saturating_sub(1);
+            summary.segments =
+                state.next_segment.saturating_sub(state.published.media_sequence);
             summary.refusal = None;
             summary.trouble = None;
             if summary.trouble_reason.take().is_some() {
