@@ -37,7 +37,7 @@ async fn every_published_version_keeps_the_rules() {
             .unwrap();
         checked(&mut checker, base.path());
     }
-    for record in store.committed_segments(&key(), &state).await.unwrap() {
+    for record in store.committed_segments(&key()).await.unwrap() {
         checker.expect_size(&format!("segments/{}", record.file), record.size_bytes);
     }
     checker.finish().assert_clean();

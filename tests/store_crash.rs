@@ -101,12 +101,12 @@ async fn mend_and_go_on(base: &Path, checker: &mut HistoryChecker, step: &str) -
         state = store.commit(&key(), &state, vec![segment], timeline, now).await.unwrap();
         checker.feed(&playlist(base));
     }
-    let segments = store.committed_segments(&key(), &state).await.unwrap();
+    let segments = store.committed_segments(&key()).await.unwrap();
     for (number, record) in segments.iter().enumerate() {
         assert_eq!(record.number, number as u64, "{step}");
         checker.expect_size(&format!("segments/{}", record.file), record.size_bytes);
     }
-    let shown: Vec<_> = store.committed_frames(&key(), &state).await.unwrap().collect();
+    let shown: Vec<_> = store.committed_frames(&key()).await.unwrap().collect();
     let distinct: BTreeSet<_> = shown.iter().map(|frame| frame.event_id.clone()).collect();
     assert_eq!(distinct.len(), shown.len(), "{step}: a frame is there twice");
     assert_eq!(shown.len() as u64, state.next_segment * FRAMES, "{step}: a frame is lost");

@@ -30,7 +30,7 @@ async fn every_frame_of_the_past_is_known_and_no_other() {
             }
         }
         assert!(!store.is_committed(&key(), &state, &frame(40, 0)).await.unwrap());
-        let all = store.committed_frames(&key(), &state).await.unwrap();
+        let all = store.committed_frames(&key()).await.unwrap();
         assert_eq!(all.collect::<Vec<_>>(), (0..40).flat_map(frames).collect::<Vec<_>>());
     }
 }

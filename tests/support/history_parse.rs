@@ -114,7 +114,18 @@ pub fn parse(text: &str) -> Result<Version, String> {
     })
 }
 
-fn segment(uri: &str, map: Option<String>, tags: Vec<String>) -> Result<Listed, String> {
+/// Seconds with up to three decimals, in milliseconds.
+fn millis(extinf: &str) -> Option<u64> {
+    let secs = extinf.split(',').next()?;
+    let (whole, decimals) = secs.split_once('.').unwrap_or((secs, "0"));
+    let padded = format!("{decimals:0<3}");
+    if padded.len() > 3 {
+        return None;
+    }
+    Some(whole.parse::<u64>().ok()? * 1_000 + padded.parse::<u64>().ok()?)
+}
+
+fn segment(uri: &str, map: Option<String>, mut tags: Vec<String>) -> Result<Listed, String> {
     let value = |name: &str| {
         let mut values = tags.iter().filter_map(|tag| tag.strip_prefix(name));
         (values.next(), values.next().is_some())
@@ -122,8 +133,7 @@ fn segment(uri: &str, map: Option<String>, tags: Vec<String>) -> Result<Listed, 
     let (Some(extinf), false) = value("#EXTINF:") else {
         return Err(format!("{uri} has no #EXTINF, or two"));
     };
-    let secs = extinf.split(',').next().unwrap_or_default();
-    let secs: f64 = secs.parse().map_err(|e| format!("#EXTINF:{extinf}: {e}"))?;
+    let duration_millis = millis(extinf).ok_or(format!("#EXTINF:{extinf} is no duration"))?;
     let date = value("#EXT-X-PROGRAM-DATE-TIME:").0;
     let parsed = date.and_then(|date| date.parse::<jiff::Timestamp>().ok());
     let zoned = date.is_none_or(|date| {
@@ -132,15 +142,17 @@ fn segment(uri: &str, map: Option<String>, tags: Vec<String>) -> Result<Listed, 
         digits.bytes().take_while(u8::is_ascii_digit).count() == 3
             && (time.ends_with('Z') || time.contains(['+', '-']))
     });
-    let mut lines = tags.clone();
-    lines.push(uri.to_owned());
+    let date_millis = parsed.map(|at| at.as_millisecond());
+    let bad_date = !zoned || (date.is_some() && parsed.is_none());
+    let discontinuity = tags.iter().any(|tag| tag == "#EXT-X-DISCONTINUITY");
+    tags.push(uri.to_owned());
     Ok(Listed {
         uri: uri.to_owned(),
         map,
-        duration_millis: (secs * 1_000.0).round() as u64,
-        discontinuity: tags.iter().any(|tag| tag == "#EXT-X-DISCONTINUITY"),
-        date_millis: parsed.map(|at| at.as_millisecond()),
-        bad_date: !zoned || (date.is_some() && parsed.is_none()),
-        lines,
+        duration_millis,
+        discontinuity,
+        date_millis,
+        bad_date,
+        lines: tags,
     })
 }
