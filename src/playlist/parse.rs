@@ -162,3 +162,94 @@ impl Window {
         Ok(Entry { container, init, duration_millis, discontinuity, start, dated, committed_note })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+#EXTM3U
+#EXT-X-VERSION:6
+#EXT-X-TARGETDURATION:30
+#EXT-X-MEDIA-SEQUENCE:18
+#EXT-X-DISCONTINUITY-SEQUENCE:0
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXTINF:30.000,
+segments/seg_000018.ts
+#EXTINF:29.500,
+segments/seg_000019.ts
+#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:10:00.000Z
+#EXTINF:30.000,
+segments/seg_000020.ts
+#EXTINF:30.000,
+segments/seg_000021.ts
+";
+
+    #[test]
+    fn times_are_filled_in_forwards_and_backwards() {
+        let window = Window::parse(GOOD).unwrap();
+        let starts: Vec<_> = window.entries.iter().map(|e| e.start.to_string()).collect();
+        assert_eq!(
+            starts,
+            [
+                "2026-01-31T08:09:00.500Z",
+                "2026-01-31T08:09:30.500Z",
+                "2026-01-31T08:10:00.000Z",
+                "2026-01-31T08:10:30.000Z"
+            ]
+        );
+        assert_eq!(window.render(), GOOD);
+    }
+
+    #[test]
+    fn an_empty_window_is_read_back() {
+        let window = Window::new(6, 41, 2);
+        assert_eq!(Window::parse(&window.render()), Ok(window));
+    }
+
+    #[test]
+    fn what_we_would_not_have_written_is_refused_with_its_line() {
+        for (find, put, line) in [
+            ("#EXTM3U", " #EXTM3U", 1),
+            ("VERSION:6", "VERSION:7", 2),
+            ("DURATION:30", "DURATION:030", 3),
+            ("SEQUENCE:18", "SEQUENCE:+18", 4),
+            ("#EXT-X-INDEPENDENT-SEGMENTS\n", "", 6),
+            ("#EXTINF:30.000,", "#EXTINF:30.00,", 7),
+            ("#EXTINF:30.000,", "#EXTINF:30,", 7),
+            ("#EXTINF:30.000,", "#EXTINF:30.000,title", 7),
+            ("seg_000018.ts", "seg_000017.ts", 8),
+            ("seg_000018.ts", "seg_18.ts", 8),
+            ("seg_000018.ts", "seg_0000018.ts", 8),
+            ("seg_000018.ts", "../seg_000018.ts", 8),
+            ("seg_000018.ts", "seg_000018.mp4", 8),
+            ("10:00.000Z", "10:00Z", 11),
+            ("10:00.000Z", "10:00.000+00:00", 11),
+            ("seg_000021.ts\n", "seg_000021.ts", 15),
+            ("seg_000021.ts\n", "seg_000021.ts\n\n", 16),
+            ("seg_000021.ts\n", "seg_000021.ts\n#EXT-X-ENDLIST\n", 16),
+        ] {
+            let text = GOOD.replacen(find, put, 1);
+            assert_ne!(text, GOOD);
+            let error = Window::parse(&text).unwrap_err();
+            let PlaylistError::Line { line: at, .. } = error else { panic!("{put:?}: {error}") };
+            assert_eq!(at, line, "{put:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_undated_or_overlong_or_formatless_entry_is_refused() {
+        for (find, put) in [
+            ("#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:10:00.000Z\n", ""),
+            ("#EXTINF:30.000", "#EXTINF:30.500"),
+            ("seg_000018.ts", "seg_000018.m4s"),
+            ("#EXTINF:30.000", "#EXT-X-DISCONTINUITY\n#EXTINF:30.000"),
+        ] {
+            assert!(Window::parse(&GOOD.replacen(find, put, 1)).is_err(), "{find:?}");
+        }
+        let undated = "#EXT-X-MEDIA-SEQUENCE:18";
+        let start = GOOD.split("#EXT-X-PROGRAM").next().unwrap();
+        assert!(start.contains(undated));
+        assert_eq!(Window::parse(start), Err(PlaylistError::Undated));
+    }
+}

@@ -79,3 +79,79 @@ impl Window {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::NewEntry;
+    use super::*;
+    use crate::model::UtcMillis;
+
+    #[test]
+    fn a_playlist_is_written_as_the_rules_say() {
+        let start = UtcMillis(1_769_846_400_000);
+        let entry = |number: u64, init: Option<&str>, discontinuity| NewEntry {
+            number,
+            container: if init.is_some() { Container::Fmp4 } else { Container::Ts },
+            init: init.map(Into::into),
+            duration_millis: 29_007,
+            discontinuity,
+            captured_at: start.plus_millis(i64::try_from(number - 999_998).unwrap() * 29_007),
+            committed_at: start.plus_millis(29_007 * 2),
+        };
+        let mut window = Window::new(30, 999_998, 2);
+        window.push(entry(999_998, None, false)).unwrap();
+        window.push(entry(999_999, Some("init_a.mp4"), true)).unwrap();
+        let late = entry(1_000_000, Some("init_a.mp4"), false);
+        window.push(NewEntry { committed_at: start.plus_millis(900_000), ..late }).unwrap();
+        let expected = "\
+#EXTM3U
+#EXT-X-VERSION:6
+#EXT-X-TARGETDURATION:30
+#EXT-X-MEDIA-SEQUENCE:999998
+#EXT-X-DISCONTINUITY-SEQUENCE:2
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:00:00.000Z
+#EXTINF:29.007,
+segments/seg_999998.ts
+#EXT-X-DISCONTINUITY
+#EXT-X-MAP:URI=\"segments/init_a.mp4\"
+#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:00:29.007Z
+#EXTINF:29.007,
+segments/seg_999999.m4s
+#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:00:58.014Z
+#SP-COMMITTED:1769847300000
+#EXTINF:29.007,
+segments/seg_1000000.m4s
+";
+        assert_eq!(window.render(), expected);
+        assert_eq!(Window::parse(expected).unwrap(), window);
+        window.drop_before(1_000_000);
+        let text = window.render();
+        assert!(text.contains("#EXT-X-MAP:"), "the format stays known: {text}");
+        assert_eq!(Window::parse(&text).unwrap(), window);
+    }
+
+    #[test]
+    fn another_parser_agrees() {
+        let mut window = Window::new(10, 3, 0);
+        window
+            .push(NewEntry {
+                number: 3,
+                container: Container::Ts,
+                init: None,
+                duration_millis: 9_500,
+                discontinuity: true,
+                captured_at: UtcMillis(1_769_846_400_250),
+                committed_at: UtcMillis(1_769_846_410_000),
+            })
+            .unwrap();
+        let text = window.render();
+        let (_, theirs) = m3u8_rs::parse_media_playlist(text.as_bytes()).unwrap();
+        assert_eq!((theirs.media_sequence, theirs.target_duration), (3, 10));
+        assert!(!theirs.end_list && theirs.playlist_type.is_none() && theirs.independent_segments);
+        let segment = &theirs.segments[0];
+        assert_eq!((segment.uri.as_str(), segment.duration), ("segments/seg_000003.ts", 9.5));
+        assert!(segment.discontinuity);
+        assert_eq!(segment.program_date_time.unwrap().timestamp_millis(), 1_769_846_400_250);
+    }
+}

@@ -218,3 +218,127 @@ pub(super) fn is_dated_by_number(number: u64) -> bool {
 fn distance(a: UtcMillis, b: UtcMillis) -> u64 {
     a.millis_since(b).unsigned_abs()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: UtcMillis = UtcMillis(1_769_846_400_000);
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+    fn new(number: u64) -> NewEntry {
+        let captured_at = START.plus_millis(i64::try_from(number).unwrap() * 30_000);
+        NewEntry {
+            number,
+            container: Container::Ts,
+            init: None,
+            duration_millis: 30_000,
+            discontinuity: false,
+            captured_at,
+            committed_at: captured_at.plus_millis(31_000),
+        }
+    }
+
+    fn window(count: u64) -> Window {
+        let mut window = Window::new(30, 0, 0);
+        (0..count).for_each(|number| window.push(new(number)).unwrap());
+        window
+    }
+
+    #[test]
+    fn a_steady_stream_is_dated_at_every_tenth_segment() {
+        let dated: Vec<_> = window(25).entries.iter().map(|entry| entry.dated).collect();
+        let expected: Vec<_> = (0..25).map(|number| number % 10 == 0).collect();
+        assert_eq!(dated, expected);
+    }
+
+    #[test]
+    fn a_time_that_drifts_is_written_out_once_it_is_more_than_100_ms_off() {
+        let mut window = window(3);
+        for (drift, dated) in [(100, false), (-100, false), (101, true)] {
+            let number = window.next_number();
+            let at = window.entries.last().unwrap().end().plus_millis(drift);
+            window.push(NewEntry { captured_at: at, ..new(number) }).unwrap();
+            assert_eq!(window.entries.last().unwrap().dated, dated, "{drift}");
+        }
+    }
+
+    #[test]
+    fn small_drifts_add_up_to_a_date() {
+        let mut window = window(1);
+        for number in 1..9 {
+            let at = new(number).captured_at.plus_millis(i64::try_from(number).unwrap() * 40);
+            window.push(NewEntry { captured_at: at, ..new(number) }).unwrap();
+        }
+        let dated: Vec<_> = window.entries.iter().map(|entry| entry.dated).collect();
+        assert_eq!(dated, [true, false, false, true, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_late_commit_is_noted_and_kept_for_its_time() {
+        let mut window = window(10);
+        let late = START.plus(DAY);
+        for number in 10..30 {
+            window.push(NewEntry { committed_at: late, ..new(number) }).unwrap();
+        }
+        assert_eq!(window.entries[9].committed_note, None);
+        assert_eq!(window.entries[10].committed_note, Some(late));
+        assert_eq!(window.trim(late.plus(DAY / 2), DAY), 10);
+        assert_eq!(window.trim(late.plus(DAY), DAY), 0);
+    }
+
+    #[test]
+    fn trimming_keeps_three_target_durations_and_a_date() {
+        let never = Duration::ZERO;
+        let far = START.plus(DAY);
+        let mut long = window(25);
+        assert_eq!(long.trim(far, never), 20, "the newest date stands at 20");
+        assert_eq!((long.media_sequence, long.entries.len()), (20, 5));
+        let mut short = window(22);
+        assert_eq!(short.trim(far, never), 19, "three segments stay");
+        assert_eq!(window(3).trim(far, never), 0);
+        assert_eq!(Window::new(30, 5, 0).trim(far, never), 0);
+    }
+
+    #[test]
+    fn a_commit_under_a_clock_set_ahead_does_not_hold_the_window_open() {
+        let mut window = window(10);
+        let ahead = START.plus(DAY * 365);
+        window.push(NewEntry { committed_at: ahead, ..new(10) }).unwrap();
+        (11..40).for_each(|number| window.push(new(number)).unwrap());
+        let now = new(39).committed_at;
+        assert_eq!(window.trim(now, Duration::from_secs(600)), 20);
+    }
+
+    #[test]
+    fn a_removed_discontinuity_is_counted_and_a_listed_one_is_not() {
+        let mut window = Window::new(30, 0, 4);
+        for number in 0..30 {
+            let discontinuity = number == 3 || number == 20;
+            window.push(NewEntry { discontinuity, ..new(number) }).unwrap();
+        }
+        window.drop_before(20);
+        assert_eq!((window.media_sequence, window.discontinuity_sequence), (20, 5));
+        assert!(window.entries[0].discontinuity);
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_refused_and_changes_nothing() {
+        let mut window = window(2);
+        let before = window.clone();
+        let limit = NewEntry { duration_millis: 30_499, ..new(2) };
+        for refused in [
+            new(1),
+            new(3),
+            NewEntry { duration_millis: 30_500, ..new(2) },
+            NewEntry { container: Container::Fmp4, ..new(2) },
+        ] {
+            assert!(window.push(refused).is_err());
+            assert_eq!(window, before);
+        }
+        window.push(limit).unwrap();
+        let init = Some("init_a.mp4".into());
+        window.push(NewEntry { container: Container::Fmp4, init, ..new(3) }).unwrap();
+        assert_eq!(window.push(new(4)), Err(PlaylistError::NeedsInit { number: 4 }));
+    }
+}

@@ -148,7 +148,8 @@ fn write(folder: &DeviceFolder, plan: Plan) -> Result<DeviceState, StoreError> {
     Ok(plan.state)
 }
 
-fn read_state(folder: &DeviceFolder) -> Result<Option<DeviceState>, StoreError> {
+/// The stored state, none before the first commit.
+pub(super) fn read_state(folder: &DeviceFolder) -> Result<Option<DeviceState>, StoreError> {
     let Some(bytes) = folder.read(STATE_FILE)? else { return Ok(None) };
     let unreadable = |detail| StoreError::Unreadable { path: folder.path(STATE_FILE), detail };
     let state: DeviceState = serde_json::from_slice(&bytes)

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::commit::read_state;
 use super::durable::DeviceFolder;
 use super::layout::{HISTORY_FOLDER, HistoryName};
 use super::lru::Lru;
@@ -60,19 +61,24 @@ impl Store {
         self.blocking(move |inner| look_up(inner, &key, first_recent, &frame)).await
     }
 
-    /// Every segment ever recorded for a device, oldest first, each once: for checks.
+    /// Every segment ever recorded for a device, oldest first, each once: for checks. Takes no
+    /// lock and changes nothing: history files are immutable, and the state says where they end.
     ///
     /// # Errors
-    /// As [`Store::open`]; changes nothing.
+    /// [`StoreError`] if the state or a history file cannot be read.
     pub async fn committed_segments(
         &self,
         key: &DeviceKey,
-        state: &DeviceState,
     ) -> Result<Vec<SegmentRecord>, StoreError> {
-        let (key, state) = (key.clone(), state.clone());
-        self.blocking(move |inner| match DeviceFolder::open(&inner.base, &key)? {
-            Some(folder) => records(&folder, &state, 0),
-            None => Ok(state.recent),
+        let key = key.clone();
+        self.blocking(move |inner| {
+            let Some(folder) = DeviceFolder::open(&inner.base, &key)? else {
+                return Ok(Vec::new());
+            };
+            match read_state(&folder)? {
+                Some(state) => records(&folder, &state, 0),
+                None => Ok(Vec::new()),
+            }
         })
         .await
     }
@@ -84,9 +90,8 @@ impl Store {
     pub async fn committed_frames(
         &self,
         key: &DeviceKey,
-        state: &DeviceState,
     ) -> Result<impl Iterator<Item = FrameRecord> + use<>, StoreError> {
-        let records = self.committed_segments(key, state).await?;
+        let records = self.committed_segments(key).await?;
         Ok(records.into_iter().flat_map(|record| record.frames))
     }
 }

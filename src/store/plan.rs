@@ -244,3 +244,107 @@ fn sha256_hex(bytes: &[u8]) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EventId;
+    use crate::store::FrameRecord;
+
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+    fn segment(number: u64, frames: usize) -> NewSegment {
+        let captured_at =
+            UtcMillis(1_769_846_400_000).plus_millis(i64::try_from(number).unwrap() * 30_000);
+        let frame = |index: usize| FrameRecord {
+            event_id: EventId::new(&format!("{number:08}-0000-4000-8000-{index:012}")).unwrap(),
+            captured_at: captured_at.plus_millis(i64::try_from(index).unwrap()),
+        };
+        NewSegment {
+            media: Bytes::from(vec![0x47; 564]),
+            init: None,
+            duration_millis: 30_000,
+            captured_at,
+            discontinuity: false,
+            frames: (0..frames).map(frame).collect(),
+        }
+    }
+
+    fn next(state: &DeviceState, window: Window, frames: usize) -> Plan {
+        let segment = segment(state.next_segment, frames);
+        let now = segment.captured_at.plus_millis(31_000);
+        plan(state, window, vec![segment], None, now, DAY).unwrap()
+    }
+
+    #[test]
+    fn a_state_stays_a_few_kib_and_every_record_is_spilled_once() {
+        for frames in [1, 6, 30, 60] {
+            let mut state = DeviceState::new(30, 0, 0);
+            let mut window = empty_window(&state);
+            let mut spilled = Vec::new();
+            for _ in 0..50 {
+                let plan = next(&state, window, frames);
+                window = window_in_step(&plan.state, Some(plan.playlist.as_bytes())).unwrap();
+                if let Some((name, records)) = plan.history {
+                    assert_eq!(name.last + 1, plan.state.first_recent());
+                    spilled.extend(records);
+                }
+                state = plan.state;
+                let allowed = MAX_STATE_BYTES.max(512 + frames * 80);
+                assert!(state_bytes(&state) <= allowed, "{} bytes", state_bytes(&state));
+            }
+            spilled.extend(state.recent);
+            let numbers: Vec<_> = spilled.iter().map(|record| record.number).collect();
+            assert_eq!(numbers, (0..50).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_playlist_one_behind_is_continued_and_any_other_is_not() {
+        let first = next(&DeviceState::new(30, 0, 0), Window::new(30, 0, 0), 6);
+        let window = window_in_step(&first.state, Some(first.playlist.as_bytes())).unwrap();
+        let second = next(&first.state, window, 6);
+        let behind = Some(first.playlist.as_bytes());
+        assert_eq!(window_in_step(&second.state, behind), None);
+        let mended = window_one_behind(&second.state, behind).unwrap();
+        assert_eq!(mended.render(), second.playlist);
+        let edited = first.playlist.replace("30.000", "29.000");
+        assert_eq!(window_one_behind(&second.state, Some(edited.as_bytes())), None);
+        assert_eq!(window_one_behind(&second.state, Some(b"\xff")), None);
+    }
+
+    #[test]
+    fn the_first_playlist_is_made_from_the_state_alone() {
+        let first = next(&DeviceState::new(30, 12, 3), Window::new(30, 12, 3), 6);
+        let window = window_one_behind(&first.state, None).unwrap();
+        assert_eq!(window.render(), first.playlist);
+        assert_eq!((window.media_sequence, window.discontinuity_sequence), (12, 3));
+    }
+
+    #[test]
+    fn a_broken_run_of_records_gives_its_newest_part() {
+        let mut state = DeviceState::new(30, 0, 0);
+        let mut window = empty_window(&state);
+        for _ in 0..6 {
+            let plan = next(&state, window, 1);
+            window = window_in_step(&plan.state, Some(plan.playlist.as_bytes())).unwrap();
+            state = plan.state;
+        }
+        let mut records = state.recent.clone();
+        records.remove(2);
+        let rebuilt = rebuild(&state, &records);
+        assert_eq!((rebuilt.media_sequence, rebuilt.entries.len()), (3, 3));
+        assert_eq!(rebuild(&state, &state.recent), window);
+        let empty = rebuild(&state, &[]);
+        assert_eq!((empty.media_sequence, empty.entries.len()), (6, 0));
+    }
+
+    #[test]
+    fn another_programs_numbers_are_read_leniently() {
+        assert_eq!(numbers_after(""), (0, 0));
+        assert_eq!(numbers_after("no playlist\r\n\r\n"), (1, 0));
+        let text = "#EXTM3U\r\n#EXT-X-MEDIA-SEQUENCE:9\r\n#EXT-X-DISCONTINUITY-SEQUENCE:2\r\n\
+                    #EXTINF:6,\r\na.ts\r\n#EXT-X-DISCONTINUITY\r\n#EXTINF:6,\r\nb.ts\r\n";
+        assert_eq!(numbers_after(text), (11, 3));
+    }
+}
