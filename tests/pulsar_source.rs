@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use broker::Broker;
 use pulsar::producer::Message;
-use stream_processor::source::pulsar::{PulsarAdmin, PulsarSource};
+use stream_processor::source::pulsar::{PulsarAdmin, PulsarAuth, PulsarSource, Secret};
 use stream_processor::source::{FrameSource, Settlement};
 use taking::{
     SUBSCRIPTION, Taken, dead_letters, no_more, open, refusal, settings, take, take_exactly,
+    try_open,
 };
 
 fn numbered(key: &'static str, numbers: std::ops::Range<u32>) -> Vec<(&'static str, String)> {
@@ -319,13 +320,52 @@ async fn files_that_cannot_be_read_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn cut_connections_unloads_and_a_broker_crash_lose_and_repeat_nothing() {
+async fn broker_is_trusted_by_its_authority_and_worker_by_its_token() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic("secure");
+    broker.publisher(&topic).await.publish(numbered("a", 0..1)).await;
+    let token_file = broker.folder.join("token");
+    let mut good = settings(broker, &topic);
+    good.service_url.clone_from(&broker.tls_url);
+    good.tls.trust_certs_file = Some(broker.folder.join("ca.pem"));
+    good.auth = PulsarAuth::TokenFile(token_file.clone());
+
+    let mut untrusted = good.clone();
+    untrusted.tls.trust_certs_file = None;
+    assert!(try_open(&untrusted).await.is_none(), "anybody may have made that certificate");
+    let mut misnamed = good.clone();
+    misnamed.service_url = broker.tls_url.replace("127.0.0.1", "localhost");
+    assert!(try_open(&misnamed).await.is_none(), "the certificate is for another host");
+    let mut unknown = good.clone();
+    unknown.auth = PulsarAuth::Token(Secret::new("no.such.token"));
+    assert!(try_open(&unknown).await.is_none(), "the broker takes no such token");
+
+    let mut source = open(&good).await;
+    let taken = take(&mut source, 1).await;
+    // The dead-letter topic is reached the same way.
+    source.settler().settle(Settlement::Park(taken[0].id, refusal("secure")));
+    broker.wait_for(&topic, SUBSCRIPTION, |c| c.backlog == 0).await;
+    Box::new(source).close().await;
+    let token = std::fs::read_to_string(token_file).expect("the token");
+    good.auth = PulsarAuth::Token(Secret::new(token.trim()));
+    Box::new(open(&good).await).close().await;
+}
+
+#[tokio::test]
+async fn cuts_unloads_a_frozen_and_a_crashed_broker_lose_and_repeat_nothing() {
     let broker = Broker::own("crash").await;
     let topic = broker.topic("trouble");
-    let mut source = open(&settings(&broker, &topic)).await;
+    let mut impatient = settings(&broker, &topic);
+    impatient.timings.operation_timeout = Duration::from_secs(1);
+    let mut source = open(&impatient).await;
     let mut held = Vec::new();
-    for (round, trouble) in ["none", "cut", "unload", "crash"].into_iter().enumerate() {
+    for (round, trouble) in ["none", "cut", "unload", "freeze", "crash"].into_iter().enumerate() {
         match trouble {
+            "freeze" => {
+                broker.freeze().await;
+                taking::wait_until(|| source.health().lanes_connected == 0).await;
+                broker.thaw().await;
+            }
             "cut" => taking::cut_connections(broker.port),
             "unload" => broker.unload(&topic).await,
             "crash" => {
@@ -339,7 +379,7 @@ async fn cut_connections_unloads_and_a_broker_crash_lose_and_repeat_nothing() {
             }
             _ => {}
         }
-        let key = ["p", "q", "r", "s"][round];
+        let key = ["p", "q", "r", "s", "t"][round];
         broker.publisher(&topic).await.publish(numbered(key, 0..5)).await;
         let new = take(&mut source, 5).await;
         let want: Vec<_> = numbered(key, 0..5).into_iter().map(|(_, text)| text).collect();

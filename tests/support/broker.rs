@@ -22,6 +22,10 @@ pub struct Broker {
     name: String,
     /// `pulsar://…`
     pub service_url: String,
+    /// `pulsar+ssl://…`
+    pub tls_url: String,
+    /// The folder with `ca.pem`, which `tls_url` is trusted by, and `token`, which is taken.
+    pub folder: PathBuf,
     /// `http://…`
     pub admin_url: String,
     /// The port of `service_url`.
@@ -63,6 +67,18 @@ impl Broker {
         blocking(move || script(&["resume", &name, &owner()])).await;
     }
 
+    /// Stops it in its tracks: its connections stand, and nothing answers.
+    pub async fn freeze(&self) {
+        let name = self.name.clone();
+        blocking(move || script(&["freeze", &name])).await;
+    }
+
+    /// Lets it go on.
+    pub async fn thaw(&self) {
+        let name = self.name.clone();
+        blocking(move || script(&["thaw", &name])).await;
+    }
+
     /// Ends it and removes its data.
     pub async fn stop(self) {
         blocking(move || script(&["stop", &self.name])).await;
@@ -78,6 +94,8 @@ impl Broker {
         Broker {
             name: name.to_owned(),
             service_url: format!("pulsar://127.0.0.1:{broker_port}"),
+            tls_url: format!("pulsar+ssl://127.0.0.1:{}", port("TLS_PORT=")),
+            folder: Path::new(address_file.trim()).parent().expect("a folder").to_owned(),
             admin_url: format!("http://127.0.0.1:{}", port("ADMIN_PORT=")),
             port: broker_port,
         }

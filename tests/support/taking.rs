@@ -43,14 +43,28 @@ pub fn settings(broker: &Broker, topic: &str) -> PulsarSettings {
 
 /// Opens a source and waits until it is ready.
 pub async fn open(settings: &PulsarSettings) -> PulsarSource {
+    open_within(settings, PATIENCE).await.expect("the source is ready in time")
+}
+
+/// Opens a source, if it gets ready within a time in which it well could.
+pub async fn try_open(settings: &PulsarSettings) -> Option<PulsarSource> {
+    open_within(settings, SILENCE * 2).await
+}
+
+async fn open_within(settings: &PulsarSettings, limit: Duration) -> Option<PulsarSource> {
     let source = PulsarSource::connect(settings.clone()).await.expect("good settings");
-    let ready = async {
-        while !source.health().is_ready() {
+    let ready = wait_until(|| source.health().is_ready());
+    timeout(limit, ready).await.ok().map(|()| source)
+}
+
+/// Waits until it is so.
+pub async fn wait_until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, ready).await.expect("the source is ready in time");
-    source
+    timeout(PATIENCE, waiting).await.expect("it is so in time");
 }
 
 /// Takes that many.
