@@ -1,6 +1,7 @@
 //! Questions to the broker's admin API: what is waiting, and which settings of the topic lose
 //! data. It changes nothing.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use reqwest::{StatusCode, Url};
@@ -66,7 +67,11 @@ pub struct PulsarAdmin {
 #[serde(rename_all = "camelCase")]
 struct TopicStats {
     #[serde(default)]
-    subscriptions: std::collections::HashMap<String, SubscriptionStats>,
+    subscriptions: HashMap<String, SubscriptionStats>,
+    /// Of a partitioned topic. Its own figures are the sums, but for the oldest time: that is
+    /// the least of the partitions', and an empty one's is -1.
+    #[serde(default)]
+    partitions: HashMap<String, TopicStats>,
 }
 
 #[derive(Deserialize)]
@@ -127,11 +132,16 @@ impl PulsarAdmin {
         let Some(found) = stats.subscriptions.get(&self.subscription) else {
             return Ok(Backlog::default());
         };
-        let oldest = found.earliest_msg_publish_time_in_backlog;
+        let oldest = std::iter::once(&stats)
+            .chain(stats.partitions.values())
+            .filter_map(|topic| topic.subscriptions.get(&self.subscription))
+            .map(|subscription| subscription.earliest_msg_publish_time_in_backlog)
+            .filter(|millis| *millis > 0)
+            .min();
         Ok(Backlog {
             entries: u64::try_from(found.msg_backlog).unwrap_or(0),
             unacked_messages: u64::try_from(found.unacked_messages).unwrap_or(0),
-            oldest_published_at: (oldest > 0).then_some(UtcMillis(oldest)),
+            oldest_published_at: oldest.map(UtcMillis),
         })
     }
 
@@ -148,8 +158,7 @@ impl PulsarAdmin {
                  set it to 0, or longer than any outage"
             ));
         }
-        let quotas: Option<std::collections::HashMap<String, Quota>> =
-            self.policy("backlogQuotaMap").await?;
+        let quotas: Option<HashMap<String, Quota>> = self.policy("backlogQuotaMap").await?;
         let evicts = |quota: &Quota| quota.policy.as_deref() == Some("consumer_backlog_eviction");
         if quotas.is_some_and(|quotas| quotas.values().any(evicts)) {
             warnings.push(
@@ -194,7 +203,7 @@ impl PulsarAdmin {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["admin", "v2"]).extend(segments);
         }
-        url.set_query(Some("applied=true&getEarliestTimeInBacklog=true&perPartition=false"));
+        url.set_query(Some("applied=true&getEarliestTimeInBacklog=true&perPartition=true"));
         let mut request = self.http.get(url);
         match &self.bearer {
             Bearer::None => {}

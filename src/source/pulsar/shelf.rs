@@ -5,9 +5,10 @@
 //! the topic is remembered, and once there is room the broker is asked for it again.
 //!
 //! Order is kept per key: nothing of a key is shelved while something older of that key is
-//! away. The broker sends what it was asked for in topic order, but what was on its way already
-//! comes first: that is turned away once. The second time it is taken, because then the older
-//! one is not coming: the key went to another consumer meanwhile.
+//! away and still to come. The broker sends what it was asked for in topic order, but what was
+//! on its way already comes first, and is turned away too. An older one that was asked for
+//! before a newer one, and has not come before it, is not coming: its key went to another
+//! consumer meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,10 +28,8 @@ pub(crate) enum Offer {
 #[derive(Clone, Copy, Debug)]
 struct Away {
     key: u64,
-    /// The broker was asked for it.
-    asked: bool,
-    /// It came before an older one of its key, and was sent back for that.
-    early: bool,
+    /// When the broker was asked for it, counted in questions; not yet, if none.
+    asked: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -50,6 +49,7 @@ pub(crate) struct Shelf<P, T> {
     away: BTreeMap<P, Away>,
     /// How many of them the broker was not asked for yet.
     unasked: usize,
+    questions: u64,
 }
 
 impl<P: Copy + Ord, T> Shelf<P, T> {
@@ -62,6 +62,7 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
             max_bytes,
             away: BTreeMap::new(),
             unasked: 0,
+            questions: 0,
         }
     }
 
@@ -74,29 +75,23 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
     pub(crate) fn offer(&mut self, position: P, key: u64, bytes: usize) -> Offer {
         let full = self.kept.len() >= self.max_items
             || (!self.kept.is_empty() && self.bytes.saturating_add(bytes) > self.max_bytes);
+        let asked = self.away.get(&position).and_then(|away| away.asked);
         // While some wait to be asked for, newer ones would keep the shelf full for ever.
-        let before = self.away.get(&position).copied();
-        let queue_first = self.unasked > 0 && before.is_none_or(|away| !away.asked);
+        let queue_first = self.unasked > 0 && asked.is_none();
         if full || queue_first {
-            self.turn_away(position, key, before.is_some_and(|away| away.early));
+            self.turn_away(position, key);
             return Offer::TurnedAway;
         }
-        let older: Vec<(P, bool)> = self
-            .away
-            .range(..position)
-            .filter(|(_, away)| away.key == key)
-            .map(|(position, away)| (*position, away.asked))
-            .collect();
-        if !older.is_empty() {
-            // One that was not asked for is known to be coming: it was here, and did not fit.
-            let all_asked = older.iter().all(|(_, asked)| *asked);
-            if !(all_asked && before.is_some_and(|away| away.early)) {
-                self.turn_away(position, key, all_asked);
-                return Offer::TurnedAway;
-            }
-            for (gone, _) in older {
-                self.strike(gone);
-            }
+        let older = self.away.range(..position).filter(|(_, away)| away.key == key);
+        let older: Vec<(P, Option<u64>)> =
+            older.map(|(position, away)| (*position, away.asked)).collect();
+        let is_gone = |older: Option<u64>| matches!((older, asked), (Some(q), Some(p)) if q < p);
+        if older.iter().any(|(_, older)| !is_gone(*older)) {
+            self.turn_away(position, key);
+            return Offer::TurnedAway;
+        }
+        for (gone, _) in older {
+            self.strike(gone);
         }
         self.strike(position);
         Offer::Welcome
@@ -128,7 +123,8 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
     /// Notes that the broker is asked, now, for an entry that the pipeline gave back.
     pub(crate) fn given_back(&mut self, position: P, key: u64) {
         self.strike(position);
-        self.away.insert(position, Away { key, asked: true, early: false });
+        self.questions += 1;
+        self.away.insert(position, Away { key, asked: Some(self.questions) });
         self.bound();
     }
 
@@ -142,13 +138,13 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
             return Vec::new();
         }
         self.unasked = 0;
-        self.away
-            .iter_mut()
-            .filter_map(|(position, away)| {
-                let was_asked = std::mem::replace(&mut away.asked, true);
-                (!was_asked).then_some(*position)
-            })
-            .collect()
+        let mut to_ask_for = Vec::new();
+        for (position, away) in self.away.iter_mut().filter(|(_, away)| away.asked.is_none()) {
+            self.questions += 1;
+            away.asked = Some(self.questions);
+            to_ask_for.push(*position);
+        }
+        to_ask_for
     }
 
     /// The connection is a new one: the broker sends all that is not acknowledged, in order.
@@ -157,15 +153,15 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
         self.unasked = 0;
     }
 
-    fn turn_away(&mut self, position: P, key: u64, early: bool) {
+    fn turn_away(&mut self, position: P, key: u64) {
         self.strike(position);
-        self.away.insert(position, Away { key, asked: false, early });
+        self.away.insert(position, Away { key, asked: None });
         self.unasked += 1;
         self.bound();
     }
 
     fn strike(&mut self, position: P) {
-        if self.away.remove(&position).is_some_and(|away| !away.asked) {
+        if self.away.remove(&position).is_some_and(|away| away.asked.is_none()) {
             self.unasked = self.unasked.saturating_sub(1);
         }
     }
@@ -173,7 +169,7 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
     /// Drops what was asked for longest ago and never came: it went elsewhere.
     fn bound(&mut self) {
         if self.away.len() > MAX_AWAY {
-            self.away.retain(|_, away| !away.asked);
+            self.away.retain(|_, away| away.asked.is_none());
         }
     }
 }
@@ -259,14 +255,14 @@ mod tests {
         ) {
             let key_of = |p: u32| keys[p as usize];
             let mut shelf: Shelf<u32, u32> = Shelf::new(5, 1_000);
-            // The broker replays in topic order, before anything new; three are on their way.
+            // The broker replays in topic order, before anything new; nine are on their way.
             let mut fresh: VecDeque<u32> = (0..u32::try_from(keys.len()).unwrap()).collect();
             let mut replay = std::collections::BTreeSet::new();
             let mut wire = VecDeque::new();
             let mut taken = Vec::new();
             let mut takes = takes.into_iter().chain([1]).cycle();
             for _ in 0..10_000 {
-                while wire.len() < 3 {
+                while wire.len() < 9 {
                     let next = replay.pop_first().or_else(|| fresh.pop_front());
                     let Some(next) = next else { break };
                     wire.push_back(next);

@@ -4,11 +4,15 @@
 #   run.sh start [NAME] [OWNER_PID]   starts it unless it runs; prints its address file
 #   run.sh crash [NAME]               kills it at once, as a power cut would
 #   run.sh resume [NAME] [OWNER_PID]  starts it again on the same ports and data
+#   run.sh freeze [NAME]              stops it in its tracks: connections stand, nothing answers
+#   run.sh thaw  [NAME]               lets it go on
 #   run.sh stop  [NAME]               ends it and removes its data
 #
 # With an OWNER_PID it ends by itself when that process is gone. The address file holds
-# BROKER_PORT, ADMIN_PORT and PID. Everything is kept under target/test-broker, so that only
-# the first run downloads (about 250 MB). Needs Java 17 and Maven.
+# BROKER_PORT, TLS_PORT, ADMIN_PORT and PID; beside it lie ca.pem, which the TLS port is
+# trusted by, and token, which the broker takes (it takes none at all as well). Everything is
+# kept under target/test-broker, so that only the first run downloads (about 250 MB). Needs
+# Java 17, Maven and OpenSSL.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 home="${CARGO_TARGET_DIR:-$here/../../../target}/test-broker"
@@ -51,6 +55,24 @@ kill_it() {
   kill -KILL "$PID" 2>/dev/null || true
 }
 
+# An authority, its certificate for loopback, and a token (JWT, HS256) for the role "tester".
+make_secrets() {
+  local new=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30)
+  "${new[@]}" -subj "/CN=test authority" -keyout "$run/ca.key" -out "$run/ca.pem" 2> /dev/null
+  "${new[@]}" -subj /CN=localhost -CA "$run/ca.pem" -CAkey "$run/ca.key" \
+    -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE \
+    -keyout "$run/key.pem" -out "$run/cert.pem" 2> /dev/null
+  openssl rand 32 > "$run/secret"
+  local head body sign
+  head="$(printf '{"alg":"HS256"}' | base64url)"
+  body="$(printf '{"sub":"tester"}' | base64url)"
+  sign="$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -binary \
+    -mac HMAC -macopt "hexkey:$(od -An -v -tx1 "$run/secret" | tr -d ' \n')" | base64url)"
+  printf '%s.%s.%s\n' "$head" "$body" "$sign" > "$run/token"
+}
+
+base64url() { base64 -w0 | tr '+/' '-_' | tr -d '='; }
+
 launch() {
   local opens="" package
   for package in java.base/java.io java.base/java.util.zip java.base/java.nio \
@@ -59,6 +81,7 @@ launch() {
     opens="$opens --add-opens $package=ALL-UNNAMED"
   done
   sed -e "s/@BROKER_PORT@/$BROKER_PORT/" -e "s/@ADMIN_PORT@/$ADMIN_PORT/" \
+    -e "s/@TLS_PORT@/$TLS_PORT/" -e "s|@RUN@|$run|" \
     "$here/standalone.conf" > "$run/standalone.conf"
   # shellcheck disable=SC2086 # the options are words
   (cd "$run" && exec setsid java -Xms128m -Xmx512m -XX:MaxDirectMemorySize=512m \
@@ -72,8 +95,8 @@ launch() {
     --metadata-dir "$run/data/meta" --bookkeeper-dir "$run/data/bk" \
     --bookkeeper-port "$BOOKIE_PORT" >> "$run/broker.log" 2>&1 < /dev/null 9>&-) &
   local pid=$!
-  printf 'BROKER_PORT=%s\nADMIN_PORT=%s\nBOOKIE_PORT=%s\nPID=%s\n' \
-    "$BROKER_PORT" "$ADMIN_PORT" "$BOOKIE_PORT" "$pid" > "$run/address"
+  printf 'BROKER_PORT=%s\nTLS_PORT=%s\nADMIN_PORT=%s\nBOOKIE_PORT=%s\nPID=%s\n' \
+    "$BROKER_PORT" "$TLS_PORT" "$ADMIN_PORT" "$BOOKIE_PORT" "$pid" > "$run/address"
   for _ in $(seq 1200); do
     if curl -fsS -o /dev/null --max-time 2 \
       "http://127.0.0.1:$ADMIN_PORT/admin/v2/namespaces/public" 2>/dev/null \
@@ -98,11 +121,15 @@ case "$verb" in
     if ! is_running; then
       (flock 8; resolve_jars) 8> "$home/lock-jars"
       rm -rf "$run"; mkdir -p "$run"
-      BROKER_PORT="$(pick_port)"; ADMIN_PORT="$(pick_port)"; BOOKIE_PORT="$(pick_port)"
+      BROKER_PORT="$(pick_port)"; TLS_PORT="$(pick_port)"
+      ADMIN_PORT="$(pick_port)"; BOOKIE_PORT="$(pick_port)"
+      make_secrets
       launch
     fi
     echo "$run/address" ;;
   crash) flock 9; kill_it KILL ;;
+  freeze) if is_running; then (. "$run/address"; kill -STOP "$PID"); fi ;;
+  thaw) if is_running; then (. "$run/address"; kill -CONT "$PID"); fi ;;
   resume)
     flock 9
     if ! is_running; then . "$run/address"; launch; fi
@@ -112,5 +139,5 @@ case "$verb" in
     exec 9>&-
     while [ -d "/proc/$owner" ]; do sleep 0.5; done
     exec "$0" stop "$name" ;;
-  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,16p' "$0" >&2; exit 2 ;;
 esac
