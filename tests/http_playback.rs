@@ -1,0 +1,311 @@
+//! What is served over HTTP, asked as a hostile client asks: bytes on a socket, no library
+//! that would clean the path up first.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use stream_processor::http::page::{self, DeviceDirectory, DeviceView, Presence};
+use stream_processor::http::playback::{Playback, SegmentCaching};
+use stream_processor::http::{Condition, Health, Metrics, Part, serve, serve_ops};
+use stream_processor::model::{DeviceKey, UtcMillis};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+const PLAYLIST: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:30\n\
+    #EXT-X-MEDIA-SEQUENCE:4\n#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:00:00.000Z\n\
+    #EXTINF:30.000,\nsegments/seg_000004.ts\n#EXTINF:30.000,\nsegments/seg_000005.ts\n";
+const HLS: &str = "/client_ids/acme/device_id/gate/hls";
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+async fn ask(port: u16, method: &str, target: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request =
+        format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head, body: bytes[end + 4..].to_vec() }
+}
+
+async fn serving(router: Router) -> (u16, CancellationToken) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, router, stop.clone()));
+    (port, stop)
+}
+
+fn tree() -> tempfile::TempDir {
+    let base = tempfile::tempdir().unwrap();
+    let hls = base.path().join(&HLS[1..]);
+    fs::create_dir_all(hls.join("segments")).unwrap();
+    fs::create_dir_all(hls.join("../frames")).unwrap();
+    fs::write(hls.join("playlist.m3u8"), PLAYLIST).unwrap();
+    fs::write(hls.join("../frames/e1.jpg"), "secret").unwrap();
+    fs::write(hls.join("state.json"), "secret").unwrap();
+    fs::write(hls.join("segments/state.json"), "secret").unwrap();
+    fs::write(hls.join("segments/seg_000004.ts"), media()).unwrap();
+    fs::write(hls.join("segments/seg_000005.m4s"), "m").unwrap();
+    fs::write(hls.join("segments/init_1.mp4"), "i").unwrap();
+    base
+}
+
+/// More than one chunk, no byte like its neighbour.
+fn media() -> Vec<u8> {
+    (0..700_000_u32).map(|i| (i % 251) as u8).collect()
+}
+
+async fn playback(base: &Path) -> u16 {
+    let playback = Playback::open(base, SegmentCaching::Immutable).unwrap();
+    serving(playback.router()).await.0
+}
+
+#[tokio::test]
+async fn nothing_outside_the_hls_folder_can_be_read_whatever_the_path() {
+    let base = tree();
+    let segments = base.path().join(&HLS[1..]).join("segments");
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("out.ts"), "secret").unwrap();
+    std::os::unix::fs::symlink(outside.path().join("out.ts"), segments.join("out.ts")).unwrap();
+    std::os::unix::fs::symlink("../../frames/e1.jpg", segments.join("frame.ts")).unwrap();
+    std::os::unix::fs::symlink(&segments, base.path().join("client_ids/linked")).unwrap();
+    fs::create_dir(segments.join("folder.ts")).unwrap();
+    let port = playback(base.path()).await;
+    for target in [
+        "/client_ids/acme/device_id/gate/frames/e1.jpg",
+        "/client_ids/acme/device_id/gate/hls/state.json",
+        "/client_ids/acme/device_id/gate/hls/segments/state.json",
+        "/client_ids/acme/device_id/gate/hls/segments/../../frames/e1.jpg",
+        "/client_ids/acme/device_id/gate/hls/segments/..%2f..%2fframes%2fe1.jpg",
+        "/client_ids/acme/device_id/gate/hls/segments/%2e%2e/state.json",
+        "/client_ids/acme/device_id/gate/hls/segments/out.ts",
+        "/client_ids/acme/device_id/gate/hls/segments/frame.ts",
+        "/client_ids/acme/device_id/gate/hls/segments/folder.ts",
+        "/client_ids/acme/device_id/gate/hls/segments/",
+        "/client_ids/acme/device_id/gate/hls/segments/seg_000004.ts%00",
+        "/client_ids/acme/device_id/..%2fgate/hls/playlist.m3u8",
+        "/client_ids/acme/device_id/../device_id/gate/hls/playlist.m3u8",
+        "/client_ids/../acme/device_id/gate/hls/playlist.m3u8",
+        "/client_ids/%2e%2e/device_id/gate/hls/playlist.m3u8",
+        "/client_ids//device_id/gate/hls/playlist.m3u8",
+        "/client_ids/linked/device_id/gate/hls/playlist.m3u8",
+        "//etc/passwd",
+        "/../../../../etc/passwd",
+        "/client_ids/acme/device_id/%ff/hls/playlist.m3u8",
+    ] {
+        let answer = ask(port, "GET", target, "").await;
+        assert!([400, 404].contains(&answer.status), "{target}: {}", answer.head);
+        assert!(!answer.text().contains("secret"), "{target}");
+    }
+    for method in ["POST", "PUT", "DELETE"] {
+        let answer = ask(port, method, &format!("{HLS}/playlist.m3u8"), "").await;
+        assert_eq!(answer.status, 405, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_tree_holds_nobody_up() {
+    let base = tree();
+    let pipe = base.path().join(&HLS[1..]).join("segments/pipe.ts");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let port = playback(base.path()).await;
+    assert_eq!(ask(port, "GET", &format!("{HLS}/segments/pipe.ts"), "").await.status, 404);
+}
+
+#[tokio::test]
+async fn each_kind_of_file_has_its_type_and_is_kept_as_long_as_is_right() {
+    let base = tree();
+    let port = playback(base.path()).await;
+    for (file, media_type, caching) in [
+        ("playlist.m3u8", "application/vnd.apple.mpegurl", "no-cache"),
+        ("segments/seg_000004.ts", "video/mp2t", "public, max-age=86400, immutable"),
+        ("segments/seg_000005.m4s", "video/iso.segment", "public, max-age=86400, immutable"),
+        ("segments/init_1.mp4", "video/mp4", "public, max-age=86400, immutable"),
+    ] {
+        let target = format!("{HLS}/{file}");
+        let answer = ask(port, "GET", &target, "Origin: http://elsewhere\r\n").await;
+        assert_eq!(answer.status, 200, "{file}");
+        assert_eq!(answer.header("content-type"), Some(media_type), "{file}");
+        assert_eq!(answer.header("cache-control"), Some(caching), "{file}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{file}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{file}");
+
+        let known = format!("If-None-Match: {}\r\n", answer.header("etag").unwrap());
+        let again = ask(port, "GET", &target, &known).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{file}");
+    }
+    let missing = ask(port, "GET", "/client_ids/a/device_id/b/hls/playlist.m3u8", "").await;
+    assert_eq!((missing.status, missing.header("cache-control")), (404, Some("no-store")));
+}
+
+#[tokio::test]
+async fn a_replaced_playlist_is_sent_again() {
+    let base = tree();
+    let port = playback(base.path()).await;
+    let target = format!("{HLS}/playlist.m3u8");
+    let etag = ask(port, "GET", &target, "").await.header("etag").unwrap().to_owned();
+    let path = base.path().join(&target[1..]);
+    let mut text = PLAYLIST.replace("SEQUENCE:4", "SEQUENCE:5");
+    assert_eq!(text.len(), PLAYLIST.len());
+    fs::write(path.with_extension("new"), &text).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    let answer = ask(port, "GET", &target, &format!("If-None-Match: {etag}\r\n")).await;
+    text.insert_str(0, "200 ");
+    assert_eq!(format!("{} {}", answer.status, answer.text()), text);
+}
+
+#[tokio::test]
+async fn a_range_of_a_segment_is_those_bytes() {
+    let base = tree();
+    let port = playback(base.path()).await;
+    let (target, media) = (format!("{HLS}/segments/seg_000004.ts"), media());
+    let whole = ask(port, "GET", &target, "").await;
+    assert!(whole.body == media, "the whole segment, over several chunks");
+    let etag = whole.header("etag").unwrap();
+    for (asked, shown, bytes) in [
+        ("bytes=0-9", "bytes 0-9/700000", &media[..10]),
+        ("bytes=262140-262150", "bytes 262140-262150/700000", &media[262_140..=262_150]),
+        ("bytes=-5", "bytes 699995-699999/700000", &media[699_995..]),
+        ("bytes=100-", "bytes 100-699999/700000", &media[100..]),
+    ] {
+        let answer = ask(port, "GET", &target, &format!("Range: {asked}\r\n")).await;
+        assert_eq!((answer.status, answer.header("content-range")), (206, Some(shown)), "{asked}");
+        assert!(answer.body == bytes, "{asked}");
+    }
+    let beyond = ask(port, "GET", &target, "Range: bytes=700000-\r\n").await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */700000")));
+    for (known, status) in [(etag, 206), ("\"other\"", 200)] {
+        let headers = format!("Range: bytes=0-9\r\nIf-Range: {known}\r\n");
+        assert_eq!(ask(port, "GET", &target, &headers).await.status, status);
+    }
+    let head = ask(port, "HEAD", &target, "").await;
+    assert_eq!((head.body.len(), head.header("content-length")), (0, Some("700000")));
+}
+
+#[tokio::test]
+async fn a_snapshot_of_the_window_is_a_valid_finished_playlist() {
+    let base = tree();
+    let port = playback(base.path()).await;
+    let answer = ask(port, "GET", &format!("{HLS}/playlist.m3u8?from=&to="), "").await;
+    let (_, list) = m3u8_rs::parse_media_playlist(&answer.body).unwrap();
+    assert!(list.end_list && list.segments.len() == 2, "{}", answer.text());
+    assert_eq!(list.playlist_type, Some(m3u8_rs::MediaPlaylistType::Vod));
+    for (query, status) in [
+        ("from=2026-01-31T08:00:30Z", 200),
+        ("to=2020-01-01T00:00:00Z", 404),
+        ("from=noon", 400),
+        ("from=9&to=8", 400),
+    ] {
+        let answer = ask(port, "GET", &format!("{HLS}/playlist.m3u8?{query}"), "").await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_playlist_is_compressed_for_who_asks_and_media_never_is() {
+    let base = tree();
+    let port = playback(base.path()).await;
+    let gzip = "Accept-Encoding: gzip\r\n";
+    let playlist = ask(port, "GET", &format!("{HLS}/playlist.m3u8"), gzip).await;
+    assert_eq!(playlist.header("content-encoding"), Some("gzip"));
+    let media = ask(port, "GET", &format!("{HLS}/segments/seg_000004.ts"), gzip).await;
+    assert_eq!(media.header("content-encoding"), None);
+}
+
+struct OneCamera;
+
+impl DeviceDirectory for OneCamera {
+    fn devices(&self) -> Vec<DeviceView> {
+        vec![DeviceView {
+            key: DeviceKey::new("acme", "gate").unwrap(),
+            name: "<script>".into(),
+            last_frame_at: None,
+            presence: Presence::Starting,
+            segment_count: 0,
+            error: None,
+        }]
+    }
+
+    fn now(&self) -> UtcMillis {
+        UtcMillis(0)
+    }
+}
+
+#[tokio::test]
+async fn the_page_names_only_what_it_serves_and_allows_nothing_else() {
+    let (port, _stop) = serving(page::router(Arc::new(OneCamera))).await;
+    let page = ask(port, "GET", "/", "").await;
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    let text = page.text();
+    let named: Vec<&str> = text
+        .split(['"', '\''])
+        .filter(|part| part.starts_with('/') && part.contains('.'))
+        .collect();
+    assert!(named.len() >= 3, "{named:?}");
+    for target in named {
+        assert_eq!(ask(port, "GET", target, "").await.status, 200, "{target}");
+    }
+    assert!(!text.contains("http://") && !text.contains("https://"), "it works offline");
+    let devices = ask(port, "GET", "/api/devices", "").await;
+    let devices: serde_json::Value = serde_json::from_slice(&devices.body).unwrap();
+    assert_eq!(devices["devices"][0]["state"], "starting");
+}
+
+#[tokio::test]
+async fn the_probes_say_why_and_the_metrics_are_served() {
+    let (metrics, health) = (Metrics::new().unwrap(), Health::new(std::time::Duration::MAX));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve_ops(listener, metrics.clone(), health.clone(), stop.clone()));
+    health.set(Part::Source, Condition::NotReady("the broker is away".into()));
+    metrics.frames_received.inc();
+
+    assert_eq!(ask(port, "GET", "/healthz", "").await.status, 200);
+    let unready = ask(port, "GET", "/readyz", "").await;
+    assert_eq!(unready.status, 503);
+    assert!(unready.text().contains("the broker is away"), "{}", unready.text());
+    for part in [Part::Source, Part::Encoder, Part::Storage] {
+        health.set(part, Condition::Ready);
+    }
+    assert_eq!(ask(port, "GET", "/readyz", "").await.status, 200);
+    let shown = ask(port, "GET", "/metrics", "").await;
+    assert!(shown.header("content-type").unwrap().starts_with("text/plain"));
+    assert!(shown.text().contains("stream_processor_frames_received_total 1\n"));
+
+    // A client that keeps its connection must not keep the process.
+    let _idle = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stop.cancel();
+    served.await.unwrap().unwrap();
+}
