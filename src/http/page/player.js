@@ -92,9 +92,10 @@ class HlsJsPlayer extends Player {
       startFragPrefetch: true,
       // Close to the edge, with room for a segment that comes a little late.
       liveSyncDurationCount: 1.5,
-      liveMaxLatencyDurationCount: 6,
+      // hls.js jumps to the edge from farther back: right for a tile, wrong for looking back.
+      liveMaxLatencyDurationCount: this.options.looksBack ? Infinity : 6,
       maxBufferLength: 30,
-      backBufferLength: this.options.backBufferSecs,
+      backBufferLength: this.options.looksBack ? 120 : 10,
     });
     this.hls = hls;
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.take(details));
@@ -248,7 +249,7 @@ function parse(text) {
   return entries;
 }
 
-/// Plays `url` in `video` until `destroy`.
-export function attach(video, url, mode, options = { backBufferSecs: 10 }) {
+/// Plays `url` in `video` until `destroy`. With `looksBack` it stays where it was sought to.
+export function attach(video, url, mode, options = { looksBack: false }) {
   return mode === "native" ? new NativePlayer(video, url) : new HlsJsPlayer(video, url, options);
 }

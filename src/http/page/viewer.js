@@ -49,7 +49,7 @@ export class Viewer {
     id("speed").value = "1";
     id("gaps").replaceChildren();
     this.drawn = "";
-    this.player = attach(this.video, device.playlist, this.mode, { backBufferSecs: 120 });
+    this.player = attach(this.video, device.playlist, this.mode, { looksBack: true });
     this.dialog.showModal();
     this.timer = setInterval(() => this.tick(), 250);
     this.tick();
@@ -124,7 +124,8 @@ export class Viewer {
     id("message").textContent = ready ? this.error ?? "" : "Loading…";
     id("live").setAttribute("aria-pressed", String(player.live));
     const date = player.dateAt(this.video.currentTime);
-    id("clock").textContent = date === null || !ready ? "–" : dateTime(date);
+    const unknown = ready && player.live ? "live" : "–";
+    id("clock").textContent = date === null || !ready ? unknown : dateTime(date);
     this.scrub.disabled = !range;
     if (!range) return;
     this.scrub.min = range.start;
