@@ -180,7 +180,24 @@ impl<'a> Playlist<'a> {
                 }
             }
         }
+        playlist.date_leading();
         Ok(playlist)
+    }
+
+    /// Gives the segments before the first dated one the times that follow backwards from it
+    /// (RFC 8216 section 6.3.3): the date that they had may have left the window.
+    fn date_leading(&mut self) {
+        let Some(first) = self.segments.iter().position(|segment| segment.at.is_some()) else {
+            return;
+        };
+        let (leading, dated) = self.segments.split_at_mut(first);
+        let mut end = dated.first().and_then(|segment| segment.at).map(|(start, _)| start);
+        for segment in leading.iter_mut().rev() {
+            let Some(at) = end else { return };
+            let start = at.plus_millis(-segment.duration_millis);
+            segment.at = Some((start, at));
+            end = Some(start);
+        }
     }
 
     fn write_header(&self, out: &mut String, skipped: &Skipped<'_>) {
@@ -322,6 +339,17 @@ mod tests {
         assert_eq!(names(&snapshot("from=1769846429.9").unwrap()), ["7.m4s", "8.m4s", "9.m4s"]);
         assert_eq!(names(&snapshot("from=1769846430").unwrap()), ["8.m4s", "9.m4s"]);
         assert_eq!(names(&snapshot("to=2026-01-31T08%3A00%3A30Z").unwrap()), ["7.m4s"]);
+    }
+
+    #[test]
+    fn segments_before_the_first_date_are_dated_backwards_from_it() {
+        let text = LIVE.replacen("#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:00:00.000Z\n", "", 1);
+        let text = text.replacen("#EXT-X-DISCONTINUITY\n", "", 1);
+        let from = |query| of(&text, Span::from_query(query).unwrap().unwrap()).unwrap();
+        let part = from("from=2026-01-31T08:09:40Z&to=2026-01-31T08:10:00Z");
+        assert_eq!(names(&part), ["8.m4s"]);
+        assert!(part.contains("DATE-TIME:2026-01-31T08:09:30.000Z\n#EXTINF"), "{part}");
+        assert_eq!(names(&from("from=2026-01-31T08:10:10Z")), ["9.m4s"]);
     }
 
     #[test]
