@@ -80,7 +80,7 @@ proptest! {
         let mut timeline: Option<Timeline> = None;
         // What media time and capture time differ by in this run.
         let mut constant = 0;
-        for (index, call) in calls(&steps, per_call).iter().enumerate() {
+        for call in &calls(&steps, per_call) {
             let (segments, next) = plan(timeline.as_ref(), call, &settings);
             let interval = i64::from(next.map_or(0, |t| t.interval_millis));
             let mut shown = 0;
@@ -90,7 +90,7 @@ proptest! {
                 shown = segment.frames.end;
                 let end = check_segment(segment, u64::from(max_segment_millis))?;
                 let start = segment.showings[0].start_ticks;
-                let first = index == 0 && number == 0;
+                let first = timeline.is_none() && number == 0;
                 prop_assert!(!(first && segment.discontinuity));
                 if let Some(expected) = expected_start.filter(|_| !segment.discontinuity) {
                     prop_assert_eq!(start, expected);
