@@ -146,7 +146,8 @@ mod tests {
     use super::*;
 
     fn jpeg(color: jpeg_encoder::ColorType, channels: usize) -> Vec<u8> {
-        let pixels: Vec<u8> = (0..64 * 48 * channels).map(|i| (i * 7 % 251) as u8).collect();
+        let ramp: Vec<u8> = (0..251).collect();
+        let pixels: Vec<u8> = ramp.into_iter().cycle().take(64 * 48 * channels).collect();
         let mut bytes = Vec::new();
         jpeg_encoder::Encoder::new(&mut bytes, 90).encode(&pixels, 64, 48, color).unwrap();
         bytes
