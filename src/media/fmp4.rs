@@ -5,7 +5,7 @@
 
 use super::h264::Stream;
 use super::mux::{MediaError, Sample};
-use super::timeline::TICKS_PER_SECOND;
+use super::timeline::{TICKS_PER_MILLI, TICKS_PER_SECOND};
 
 const TRACK_ID: u32 = 1;
 
@@ -23,6 +23,9 @@ const DISPOSABLE_SAMPLE: u32 = PREDICTED_SAMPLE | 0x0080_0000;
 const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
 /// trun: data offset; duration, size and flags of each sample (8.8.8.1).
 const TRUN_FIELDS: u32 = 0x00_0701;
+
+/// Box sizes and offsets stay within 31 bits.
+const MAX_DATA_BYTES: usize = 0x7FFF_0000;
 
 /// Bytes of a sample before its NAL unit: how long that is.
 const LENGTH_BYTES: usize = 4;
@@ -141,7 +144,7 @@ fn decoder_configuration(stream: &Stream) -> Result<Vec<u8>, MediaError> {
 ///
 /// # Errors
 ///
-/// [`MediaError::TooLarge`] beyond 4 GiB.
+/// [`MediaError::TooLarge`] beyond 2 GiB, which readers with signed offsets take.
 pub(super) fn file(samples: &[Sample<'_>]) -> Result<Vec<u8>, MediaError> {
     let fits = |number: u64| u32::try_from(number).map_err(|_| MediaError::TooLarge);
     let mut run = Vec::with_capacity(samples.len());
@@ -156,12 +159,13 @@ pub(super) fn file(samples: &[Sample<'_>]) -> Result<Vec<u8>, MediaError> {
         };
         run.push([fits(sample.duration_ticks)?, u32::try_from(bytes).unwrap_or(0), flags]);
     }
-    if data_bytes > 0x7FFF_0000 {
+    if data_bytes > MAX_DATA_BYTES {
         return Err(MediaError::TooLarge);
     }
     let start_ticks = samples.first().map_or(0, |sample| sample.start_ticks);
     // Fragments count up (8.8.5.1): so do their milliseconds, and nothing needs remembering.
-    let sequence = u32::try_from(start_ticks / 90 & u64::from(u32::MAX)).unwrap_or(0);
+    let sequence =
+        u32::try_from((start_ticks / TICKS_PER_MILLI) & u64::from(u32::MAX)).unwrap_or(0);
     let mut b = Boxes { out: Vec::with_capacity(data_bytes + samples.len() * 12 + 200) };
     b.nest(b"styp", |b| {
         b.bytes(b"msdh");

@@ -23,6 +23,10 @@ const STREAM_TYPE: u8 = 0x1B;
 /// How long before it is shown a picture is said to arrive: 100 ms.
 const ARRIVAL_TICKS: u64 = 9_000;
 
+/// What precedes the access unit in a PES packet with a PTS.
+const PES_HEADER_BYTES: usize = 14;
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+
 /// The 33 bits of a time stamp.
 const MAX_TICKS: u64 = (1 << 33) - 1;
 
@@ -37,7 +41,7 @@ const COUNTERS: usize = 16;
 ///
 /// The file keeps no state, so every PID's continuity counter begins at 0. The video's packets
 /// are brought to a multiple of 16 so that the next file's 0 is what a demultiplexer that reads
-/// file after file expects: FFmpeg marks the last picture of each file as corrupt otherwise.
+/// file after file expects: FFmpeg marks the last picture of a file as corrupt otherwise.
 pub(super) fn file(stream: &Stream, samples: &[Sample<'_>]) -> Vec<u8> {
     let coded_bytes: usize = samples.iter().map(|sample| sample.picture.nal.len()).sum();
     let mut out =
@@ -45,24 +49,43 @@ pub(super) fn file(stream: &Stream, samples: &[Sample<'_>]) -> Vec<u8> {
     section(&mut out, PAT_PID, &program_association());
     section(&mut out, PMT_PID, &program_map());
     let mut video = VideoPackets { out, written: 0 };
+    let packets = |sample| packets_for(PES_HEADER_BYTES + unit_bytes(stream, sample));
+    let natural: usize = samples.iter().map(packets).sum();
+    // The first picture has bytes enough to be spread over more packets.
+    let mut additional = natural.next_multiple_of(COUNTERS) - natural;
     let mut pes = Vec::new();
-    for (index, sample) in samples.iter().enumerate() {
+    for sample in samples {
         pes.clear();
         write_pes(&mut pes, stream, sample);
-        video.write(&pes, sample, index + 1 == samples.len());
+        video.write(&pes, sample, packets_for(pes.len()) + additional);
+        additional = 0;
     }
     video.out
 }
 
+/// How many packets a PES packet takes.
+fn packets_for(pes_bytes: usize) -> usize {
+    1 + pes_bytes.saturating_sub(ROOM_BYTES - PCR_FIELD_BYTES).div_ceil(ROOM_BYTES)
+}
+
+/// The access unit of a picture: each with a delimiter, as transport streams want it (2.14.1),
+/// and where decoding can start with everything it takes.
+fn units<'a>(stream: &'a Stream, sample: &Sample<'a>) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let parameter_sets = [&stream.sps[..], &stream.pps[0], &stream.pps[1]];
+    let idr = sample.picture.idr;
+    std::iter::once(&ACCESS_UNIT_DELIMITER[..])
+        .chain(parameter_sets.into_iter().filter(move |_| idr))
+        .chain([&sample.picture.nal[..]])
+}
+
+fn unit_bytes(stream: &Stream, sample: &Sample<'_>) -> usize {
+    units(stream, sample).map(|unit| START_CODE.len() + unit.len()).sum()
+}
+
 /// One picture: header, PTS and access unit (2.4.3.6). No DTS: nothing is reordered.
 fn write_pes(pes: &mut Vec<u8>, stream: &Stream, sample: &Sample<'_>) {
-    let parameter_sets = [&stream.sps[..], &stream.pps[0], &stream.pps[1]];
-    let units = std::iter::once(&ACCESS_UNIT_DELIMITER[..])
-        .chain(parameter_sets.into_iter().filter(|_| sample.picture.idr))
-        .chain([&sample.picture.nal[..]]);
-    let unit_bytes: usize = units.clone().map(|unit| unit.len() + 4).sum();
     // Three bytes of flags and five of PTS come before. 0 leaves the length open, as video may.
-    let length = u16::try_from(unit_bytes + 8).unwrap_or(0).to_be_bytes();
+    let length = u16::try_from(unit_bytes(stream, sample) + 8).unwrap_or(0).to_be_bytes();
     pes.extend_from_slice(&[0, 0, 1, 0xE0, length[0], length[1]]);
     // '10', data_alignment_indicator; PTS only; five bytes follow.
     pes.extend_from_slice(&[0x84, 0x80, 5]);
@@ -75,8 +98,8 @@ fn write_pes(pes: &mut Vec<u8>, stream: &Stream, sample: &Sample<'_>) {
         low_byte(pts >> 7),
         low_byte(pts << 1) | 1,
     ]);
-    for unit in units {
-        pes.extend_from_slice(&[0, 0, 0, 1]);
+    for unit in units(stream, sample) {
+        pes.extend_from_slice(&START_CODE);
         pes.extend_from_slice(unit);
     }
 }
@@ -87,19 +110,14 @@ struct VideoPackets {
 }
 
 impl VideoPackets {
-    fn write(&mut self, pes: &[u8], sample: &Sample<'_>, last: bool) {
-        let behind_first = pes.len().saturating_sub(ROOM_BYTES - PCR_FIELD_BYTES);
-        let mut packets = 1 + behind_first.div_ceil(ROOM_BYTES);
-        if last {
-            packets = (self.written + packets).next_multiple_of(COUNTERS) - self.written;
-        }
+    /// Spreads `pes` over `packets` packets, each with a byte of it at least: one without
+    /// payload would not be counted.
+    fn write(&mut self, pes: &[u8], sample: &Sample<'_>, packets: usize) {
         let mut rest = pes;
         for left in (0..packets).rev() {
             let first = left + 1 == packets;
             let room = if first { ROOM_BYTES - PCR_FIELD_BYTES } else { ROOM_BYTES };
-            // Each packet still to come gets a byte: one without payload would not be counted.
-            let (payload, after) =
-                rest.split_at(room.min(rest.len().saturating_sub(left)).min(rest.len()));
+            let (payload, after) = rest.split_at(room.min(rest.len().saturating_sub(left)));
             self.packet(payload, first.then_some(sample));
             rest = after;
         }

@@ -88,7 +88,7 @@ impl BitWriter {
     /// u(`count`), at most 32 bits.
     pub(super) fn bits(&mut self, count: u32, value: u32) {
         for shift in (0..count).rev() {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
                 self.used = 0;
             }
@@ -131,7 +131,7 @@ impl BitWriter {
     }
 
     fn whole_bytes(&mut self, source: &[u8]) {
-        if self.used % 8 == 0 {
+        if self.used.is_multiple_of(8) {
             self.bytes.extend_from_slice(source);
             return;
         }
@@ -147,7 +147,7 @@ impl BitWriter {
 
     /// Fills the last byte with ones: cabac_alignment_one_bit (7.3.4).
     pub(super) fn align_with_ones(&mut self) {
-        while self.used % 8 != 0 {
+        while !self.used.is_multiple_of(8) {
             self.flag(true);
         }
     }

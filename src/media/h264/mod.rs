@@ -70,7 +70,7 @@ pub enum H264Error {
         /// Which access unit, counted from 0.
         access_unit: usize,
     },
-    /// A frame is to be shown no time or another often than possible.
+    /// A frame is to be shown never, or more often than can be.
     #[error("access unit {access_unit} cannot be shown as {pictures} pictures")]
     PictureCount {
         /// Which access unit, counted from 0.

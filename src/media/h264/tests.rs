@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A stream by x264 of a 32x16 picture is small enough to have here: see `encoded`.
+/// A picture of 32x16 pixels and one predicted from it, as x264 writes them but for the data.
 fn hand_written(cabac: bool, order_type: u32) -> Vec<Vec<u8>> {
     use super::bits::BitWriter;
     let mut sps = BitWriter::default();

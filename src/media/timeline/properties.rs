@@ -65,7 +65,6 @@ fn check_segment(segment: &SegmentPlan, max_millis: u64) -> Result<u64, TestCase
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn chained_plans_keep_every_promise(

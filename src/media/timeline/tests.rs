@@ -169,6 +169,8 @@ fn one_outage_hardly_moves_the_interval() {
         plan(timeline.as_ref(), &every(5_000, 6, 8 * HOUR_MILLIS), &realtime());
     assert!(segments[0].discontinuity);
     assert_eq!(timeline.unwrap().interval_millis, 5_000);
+    let (_, timeline) = plan(timeline.as_ref(), &every(5_000, 1, 16 * HOUR_MILLIS), &realtime());
+    assert!(timeline.unwrap().interval_millis < 10_000, "although it is all there is to see");
 }
 
 #[test]
