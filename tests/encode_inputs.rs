@@ -1,6 +1,8 @@
 //! What cameras and strangers send: each kind is shown right, or left out with its reason, and
 //! never costs a frame beside it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+
 mod encode_support;
 
 use encode_support::*;

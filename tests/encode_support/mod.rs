@@ -1,5 +1,10 @@
 //! Frames to encode, pools to encode them, and FFmpeg's own tools to judge the result.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file takes what it needs")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "values are small, or only their low bits count"
+)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
