@@ -7,7 +7,7 @@ use ffmpeg_next::codec::decoder::Check;
 use ffmpeg_next::codec::threading;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::util::color;
-use ffmpeg_next::{Dictionary, Packet, codec, decoder, frame};
+use ffmpeg_next::{Dictionary, Error, Packet, codec, decoder, frame};
 
 use super::geometry::{MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS};
 use super::{CodecError, FrameFault};
@@ -71,7 +71,11 @@ pub(super) fn decode(jpeg: &[u8]) -> Result<Result<frame::Video, Rejection>, Cod
         .and_then(|()| decoder.send_eof())
         .and_then(|()| decoder.receive_frame(&mut picture));
     if let Err(error) = outcome {
-        return Ok(Err(undecodable(&format!("the decoder gave up: {error}"))));
+        let fault = match error {
+            Error::PatchWelcome => FrameFault::Unsupported,
+            _ => FrameFault::Undecodable,
+        };
+        return Ok(Err(Rejection { fault, detail: format!("the decoder gave up: {error}") }));
     }
     if picture.is_corrupt() || picture.has_decode_errors() {
         return Ok(Err(undecodable("its data is damaged")));
@@ -142,7 +146,8 @@ mod tests {
     use super::*;
 
     fn jpeg(color: jpeg_encoder::ColorType, channels: usize) -> Vec<u8> {
-        let pixels: Vec<u8> = (0..64 * 48 * channels).map(|i| (i * 7 % 251) as u8).collect();
+        let ramp: Vec<u8> = (0..251).collect();
+        let pixels: Vec<u8> = ramp.into_iter().cycle().take(64 * 48 * channels).collect();
         let mut bytes = Vec::new();
         jpeg_encoder::Encoder::new(&mut bytes, 90).encode(&pixels, 64, 48, color).unwrap();
         bytes
@@ -178,10 +183,11 @@ mod tests {
         let whole = jpeg(jpeg_encoder::ColorType::Luma, 1);
         assert!(decode(&whole).unwrap().is_ok());
         // The same picture without its quantisation tables.
-        let at = whole.windows(2).position(|pair| pair == [0xFF, 0xDB]).unwrap();
-        let len = 2 + usize::from(u16::from_be_bytes([whole[at + 2], whole[at + 3]]));
         let mut bare = whole;
-        bare.drain(at..at + len);
+        while let Some(at) = bare.windows(2).position(|pair| pair == [0xFF, 0xDB]) {
+            let len = 2 + usize::from(u16::from_be_bytes([bare[at + 2], bare[at + 3]]));
+            bare.drain(at..at + len);
+        }
         assert!(decode(&bare).unwrap().is_err());
     }
 

@@ -1,6 +1,8 @@
 //! A job from first to last in one thread: decode, plan, encode, mux. What a helper process
 //! runs, and what a program that trusts its JPEGs may call without one.
 
+use std::sync::Once;
+
 use bytes::Bytes;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
@@ -17,6 +19,10 @@ use crate::media::{MediaError, Playback, mux};
 
 /// Pictures a second of a stream in real time: [`crate::media`] repeats a picture that often.
 const REALTIME_PICTURES_PER_SECOND: u32 = 2;
+
+/// Before the first use of FFmpeg's libraries: their log is silenced, since what they say of a
+/// frame is in its rejection, and their error texts are loaded.
+static LIBRARIES: Once = Once::new();
 
 /// Why a job came to nothing, though its frames may be good.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +90,10 @@ impl Encoder {
     /// # Errors
     /// FFmpeg's libraries lack the JPEG decoder or libx264.
     pub fn new(settings: EncodeSettings) -> Result<Self, CodecError> {
-        ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
+        LIBRARIES.call_once(|| {
+            ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
+            ffmpeg_next::error::register_all();
+        });
         if ffmpeg_next::decoder::find(ffmpeg_next::codec::Id::MJPEG).is_none() {
             return Err(CodecError::Missing { codec: "mjpeg decoder" });
         }

@@ -60,10 +60,11 @@ pub(super) fn shown_size(width: u32, height: u32, max_width: u32) -> Option<Pict
     let (width, height) = match width > max_width {
         false => (width, height),
         true => {
-            let exact = u64::from(height) * u64::from(max_width);
-            let scaled = (exact + u64::from(width) / 2) / u64::from(width);
-            // Up to the next even number: rounding down could take the last two rows.
-            (max_width, u32::try_from(scaled).ok()?.saturating_add(1))
+            let widest = max_width & !1;
+            // The nearest even height: half of it is rounded.
+            let doubled = 2 * u64::from(width);
+            let half = (u64::from(height) * u64::from(widest) + u64::from(width)) / doubled;
+            (widest, u32::try_from(2 * half).ok()?)
         }
     };
     let even = PictureSize { width: width & !1, height: height & !1 };
@@ -84,7 +85,7 @@ mod tests {
         assert_eq!(shown_size(1920, 1080, 1920), size(1920, 1080));
         assert_eq!(shown_size(3840, 2160, 1920), size(1920, 1080));
         assert_eq!(shown_size(4000, 3000, 1920), size(1920, 1440));
-        assert_eq!(shown_size(2592, 1944, 1281), size(1280, 962));
+        assert_eq!(shown_size(2592, 1944, 1281), size(1280, 960));
     }
 
     #[test]

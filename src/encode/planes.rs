@@ -85,7 +85,7 @@ pub(super) fn limited_chroma(full: u8) -> u8 {
 #[inline]
 #[allow(clippy::cast_possible_truncation)]
 fn limited(full: u8, factor: u16, bias: u16) -> u8 {
-    let scaled = ((u32::from(full) << 8) * u32::from(factor) >> 16) as u16;
+    let scaled = (((u32::from(full) << 8) * u32::from(factor)) >> 16) as u16;
     (scaled.wrapping_add(bias) >> 8) as u8
 }
 
