@@ -1,5 +1,7 @@
 //! The Pulsar source against a real broker: what is delivered, what the broker then counts.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+
 #[path = "support/broker.rs"]
 #[allow(dead_code, reason = "each test binary uses its part of the rig")]
 mod broker;
@@ -77,6 +79,32 @@ async fn every_partition_is_read_and_added_ones_are_found() {
     }
     broker.wait_for(&topic, SUBSCRIPTION, |c| c.backlog == 0).await;
     assert!(source.health().is_ready());
+    Box::new(source).close().await;
+}
+
+#[tokio::test]
+async fn topic_that_is_created_later_with_partitions_is_found() {
+    let broker = Broker::shared().await;
+    let plain = broker.topic("late");
+    let name = plain.rsplit('/').next().expect("a name");
+    let namespace = format!("namespaces/public/{name}");
+    broker.admin("PUT", &namespace, serde_json::Value::Null).await;
+    let no_creation = serde_json::json!({"allowAutoTopicCreation": false});
+    broker.admin("POST", &format!("{namespace}/autoTopicCreation"), no_creation).await;
+    let topic = format!("persistent://public/{name}/frames");
+    let settings = settings(broker, &topic);
+    let mut source = PulsarSource::connect(settings).await.expect("good settings");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!source.health().is_ready());
+    broker.create_partitioned(&topic, 2).await;
+    taking::wait_until(|| source.health().is_ready() && source.health().lanes == 2).await;
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    broker.publisher(&topic).await.publish(keys.map(|key| (key, key.to_owned()))).await;
+    let taken = take_exactly(&mut source, keys.len()).await;
+    for taken in &taken {
+        source.settler().settle(Settlement::Done(taken.id));
+    }
+    broker.wait_for(&topic, SUBSCRIPTION, |c| c.backlog == 0).await;
     Box::new(source).close().await;
 }
 
@@ -385,7 +413,9 @@ async fn cuts_unloads_a_frozen_and_a_crashed_broker_lose_and_repeat_nothing() {
         let want: Vec<_> = numbered(key, 0..5).into_iter().map(|(_, text)| text).collect();
         assert_eq!(texts(&new), want, "after {trouble}: only what is new");
         held.extend(new);
-        broker.wait_for(&topic, SUBSCRIPTION, |c| c.unacked as usize == held.len()).await;
+        broker
+            .wait_for(&topic, SUBSCRIPTION, |c| usize::try_from(c.unacked) == Ok(held.len()))
+            .await;
     }
     assert!(source.health().rebuilds >= 1, "{:?}", source.health());
     no_more(&mut source).await;

@@ -14,9 +14,9 @@ use crate::model::UtcMillis;
 /// What waits in the subscription, over all partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Entries that are not acknowledged.
+    /// Entries that are not acknowledged. A batch is one entry.
     pub entries: u64,
-    /// Messages of these that are with consumers.
+    /// Messages that are with consumers. A batch counts as many as it holds.
     pub unacked_messages: u64,
     /// When the oldest of them was published, where the broker says so.
     pub oldest_published_at: Option<UtcMillis>,

@@ -77,9 +77,9 @@ impl Clients {
         let settings = Arc::clone(&self.settings);
         let topic = topic.to_owned();
         self.with("open a consumer", |client| async move {
-            client
+            let consumer: LaneConsumer = client
                 .consumer()
-                .with_topic(topic)
+                .with_topic(&topic)
                 .with_subscription(&settings.subscription)
                 .with_subscription_type(SubType::KeyShared)
                 .with_consumer_name(&settings.consumer_name)
@@ -87,7 +87,12 @@ impl Clients {
                 .with_unacked_message_resend_delay(None)
                 .with_options(durable_from_earliest())
                 .build()
-                .await
+                .await?;
+            if consumer.topics() == [topic.as_str()] {
+                return Ok(consumer);
+            }
+            // The crate would read all partitions as one, and hide their errors.
+            Err(pulsar::Error::Custom(format!("{topic} has partitions by now")))
         })
         .await
     }

@@ -26,6 +26,10 @@ impl HealthCells {
         self.lanes.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn lane_removed(&self) {
+        self.lanes.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(super) fn lane_rebuilt(&self) {
         self.rebuilds.fetch_add(1, Ordering::Relaxed);
     }

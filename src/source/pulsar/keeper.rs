@@ -23,6 +23,11 @@ use super::lane_state::ParkJob;
 use super::settings::PulsarSettings;
 use crate::source::{Delivery, DeliveryId, Settlement};
 
+struct LaneHandle {
+    topic: String,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
 pub(super) struct Keeper {
     settings: Arc<PulsarSettings>,
     clients: Arc<Clients>,
@@ -32,7 +37,7 @@ pub(super) struct Keeper {
     closing: CancellationToken,
     parking: mpsc::UnboundedSender<ParkJob>,
     parked: mpsc::UnboundedReceiver<DeliveryId>,
-    lanes: Vec<mpsc::UnboundedSender<Order>>,
+    lanes: Vec<LaneHandle>,
     tasks: JoinSet<()>,
     dead_letters: AbortOnDropHandle<()>,
     /// Given to the dead-letter topic and not there yet.
@@ -86,19 +91,30 @@ impl Keeper {
         self.close().await;
     }
 
-    /// Starts the lanes that are missing. None is ever ended: partitions are only added.
+    /// Starts the lanes that are missing. Partitions are only ever added; but a topic that
+    /// was taken for a plain one, because it did not exist, may turn out to have some. A count
+    /// of 0 after that means that the topic was deleted: to subscribe to it would create it.
     fn grow(&mut self, partitions: u32) {
-        for number in 0..partitions.max(1) {
-            let Ok(known) = u32::try_from(self.lanes.len()) else { return };
-            if number < known {
+        let plain = &self.settings.topic;
+        let topics: Vec<String> = match partitions {
+            0 if self.lanes.is_empty() => vec![plain.clone()],
+            0 => return,
+            _ => (0..partitions).map(|number| format!("{plain}-partition-{number}")).collect(),
+        };
+        if partitions > 0
+            && let Some(lane) = self.lanes.iter().find(|lane| lane.topic == *plain)
+            && lane.orders.send(Order::Close(oneshot::channel().0)).is_ok()
+        {
+            warn!(topic = %plain, partitions, "the topic has partitions by now");
+            self.health.lane_removed();
+        }
+        for topic in topics {
+            if self.lanes.iter().any(|lane| lane.topic == topic) {
                 continue;
             }
-            let topic = match partitions {
-                0 => self.settings.topic.clone(),
-                _ => format!("{}-partition-{number}", self.settings.topic),
-            };
+            let Ok(number) = u32::try_from(self.lanes.len()) else { return };
             info!(%topic, "starting a lane");
-            let (orders_tx, orders) = mpsc::unbounded_channel();
+            let (orders, order_rx) = mpsc::unbounded_channel();
             let equipment = Equipment {
                 settings: Arc::clone(&self.settings),
                 clients: Arc::clone(&self.clients),
@@ -107,8 +123,8 @@ impl Keeper {
                 parking: self.parking.clone(),
             };
             self.health.lane_added();
-            self.lanes.push(orders_tx);
-            self.tasks.spawn(Lane::new(number, &topic, equipment, orders).run());
+            self.tasks.spawn(Lane::new(number, &topic, equipment, order_rx).run());
+            self.lanes.push(LaneHandle { topic, orders });
         }
     }
 
@@ -140,7 +156,7 @@ impl Keeper {
     fn order(&self, lane: u32, order: Order) {
         // An unknown lane's id is not ours; an ended lane's deliveries are with the broker.
         if let Some(lane) = self.lanes.get(lane as usize) {
-            let _ = lane.send(order);
+            let _ = lane.orders.send(order);
         }
     }
 
@@ -164,7 +180,7 @@ impl Keeper {
         self.dead_letters.abort();
         let closed = self.lanes.drain(..).map(|lane| {
             let (reply, closed) = oneshot::channel();
-            let _ = lane.send(Order::Close(reply));
+            let _ = lane.orders.send(Order::Close(reply));
             closed
         });
         join_all(closed).await;

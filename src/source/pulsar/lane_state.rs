@@ -219,7 +219,7 @@ impl LaneState {
     }
 
     fn ask(&mut self) -> Vec<Act> {
-        self.shelf.to_ask_for().into_iter().map(Act::Nack).collect()
+        self.shelf.ask_again().into_iter().map(Act::Nack).collect()
     }
 }
 

@@ -39,8 +39,9 @@ use super::{Delivery, FrameSource, Settler, SourceHealth};
 use health::HealthCells;
 use keeper::Keeper;
 
-/// Deliveries between the lanes and whoever calls `next`: enough to keep both busy.
-const HANDOVER: usize = 64;
+/// Deliveries between the lanes and whoever calls `next`: enough to keep both busy, few enough
+/// to be of no weight even where messages are large.
+const HANDOVER: usize = 16;
 
 /// What went wrong between the worker and the broker. Only [`PulsarError::Settings`] ever
 /// leaves this module; the rest is logged and mended.

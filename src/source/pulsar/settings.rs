@@ -213,7 +213,7 @@ impl PulsarSettings {
             return Err(PulsarSettingsError::ServiceUrl(without_user(&self.service_url)));
         }
         if let Some(url) = &self.admin_url
-            && !(is_http(url) && !url.contains('@'))
+            && (!is_http(url) || url.contains('@'))
         {
             return Err(PulsarSettingsError::AdminUrl(without_user(url)));
         }

@@ -128,9 +128,9 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
         self.bound();
     }
 
-    /// What to ask the broker for now, in topic order: nothing before half of the shelf is
+    /// What the broker is asked for now, in topic order: nothing before half of the shelf is
     /// empty, so that a full shelf does not ask for every message many times.
-    pub(crate) fn to_ask_for(&mut self) -> Vec<P> {
+    pub(crate) fn ask_again(&mut self) -> Vec<P> {
         if self.unasked == 0
             || self.kept.len() > self.max_items / 2
             || self.bytes > self.max_bytes / 2
@@ -196,11 +196,11 @@ mod tests {
         let mut shelf = Shelf::new(4, 100);
         assert_eq!((1..=7).map(|p| offer(&mut shelf, p, 0)).filter(|w| *w).count(), 4);
         assert_eq!(drain(&mut shelf, 1), [1]);
-        assert!(shelf.to_ask_for().is_empty());
+        assert!(shelf.ask_again().is_empty());
         assert!(!offer(&mut shelf, 8, 1), "newer ones would keep the shelf full for ever");
         assert_eq!(drain(&mut shelf, 1), [2]);
-        assert_eq!(shelf.to_ask_for(), [5, 6, 7, 8]);
-        assert!(shelf.to_ask_for().is_empty());
+        assert_eq!(shelf.ask_again(), [5, 6, 7, 8]);
+        assert!(shelf.ask_again().is_empty());
         assert!(offer(&mut shelf, 5, 0) && offer(&mut shelf, 6, 0));
         assert_eq!(drain(&mut shelf, 9), [3, 4, 5, 6]);
     }
@@ -212,7 +212,7 @@ mod tests {
         shelf.put(1, 0, 1_000);
         assert_eq!(shelf.offer(2, 1, 1), Offer::TurnedAway);
         assert_eq!(drain(&mut shelf, 2), [1]);
-        assert_eq!(shelf.to_ask_for(), [2]);
+        assert_eq!(shelf.ask_again(), [2]);
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         shelf.given_back(5, 7);
         assert!(offer(&mut shelf, 6, 8), "another key has nothing to wait for");
         assert!(!offer(&mut shelf, 9, 7));
-        assert_eq!(shelf.to_ask_for(), [9]);
+        assert_eq!(shelf.ask_again(), [9]);
         assert!(offer(&mut shelf, 5, 7) && offer(&mut shelf, 9, 7));
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let mut shelf = Shelf::new(10, 100);
         shelf.given_back(5, 7);
         assert!(!offer(&mut shelf, 9, 7));
-        assert_eq!(shelf.to_ask_for(), [9]);
+        assert_eq!(shelf.ask_again(), [9]);
         assert!(offer(&mut shelf, 9, 7));
         assert!(offer(&mut shelf, 10, 7), "it was struck off");
     }
@@ -271,7 +271,7 @@ mod tests {
                     offer(&mut shelf, position, key_of(position));
                 }
                 taken.extend((0..takes.next().unwrap()).filter_map(|_| shelf.take()));
-                replay.extend(shelf.to_ask_for());
+                replay.extend(shelf.ask_again());
                 proptest::prop_assert!(shelf.kept.len() <= 5);
                 if taken.len() == keys.len() {
                     break;
