@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == ENCODE_HELPER) {
         return cmd::encode_helper::run();
     }
+    // Named crash points, set by FAILPOINTS; only in builds for tests.
+    #[cfg(feature = "failpoints")]
+    let _points = fail::FailScenario::setup();
     let cli = Cli::parse();
     match cli.command {
         None => consumer(cli.settings),
