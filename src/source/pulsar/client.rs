@@ -158,7 +158,7 @@ async fn connect(settings: &PulsarSettings) -> Result<Client, pulsar::Error> {
         PulsarAuth::None => builder,
         PulsarAuth::Token(token) => builder.with_auth(pulsar::Authentication {
             name: "token".into(),
-            data: token.reveal().as_bytes().to_vec(),
+            data: token.expose().as_bytes().to_vec(),
         }),
         PulsarAuth::TokenFile(path) => {
             builder.with_auth_provider(Box::new(TokenFile(path.clone())))
