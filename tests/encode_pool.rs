@@ -7,8 +7,8 @@ mod encode_support;
 use std::time::Duration;
 
 use encode_support::*;
-use stream_processor::encode::{EncodeError, EncoderPool, FrameFault, PoolSettings};
-use stream_processor::media::Container;
+use stream_processor::encode::{EncodeError, Encoder, EncoderPool, FrameFault, PoolSettings};
+use stream_processor::media::{Container, Playback};
 
 /// Repeats of a frame are half a second apart.
 fn pictures(duration_millis: u32) -> String {
@@ -144,4 +144,27 @@ async fn a_job_that_is_dropped_leaves_its_helper_and_its_turn() {
     assert_eq!(outcome.segments.len(), 1);
     assert_eq!(outcome.rejected.iter().filter(|r| r.fault == FrameFault::Crashed).count(), 0);
     pool.close().await;
+}
+
+/// x264 by itself spends less on pictures that follow each other faster; ours are seconds
+/// apart, whatever the stream says.
+#[test]
+fn a_time_lapse_costs_the_same_bytes_at_every_rate() {
+    let bytes_at = |frame_rate| {
+        let mut settings = encode_settings();
+        settings.timeline.playback = Playback::Timelapse { frame_rate };
+        let outcome = Encoder::new(settings).unwrap().encode(&job(jpegs(640, 360, 6))).unwrap();
+        outcome.segments[0].media.len() as f64
+    };
+    let [slow, fast] = [2, 30].map(bytes_at);
+    assert!((slow / fast - 1.0).abs() < 0.1, "{slow} bytes at 2 a second, {fast} at 30");
+}
+
+#[test]
+fn the_level_is_the_pictures_own() {
+    for (width, height, level) in [(1920, 1080, "40"), (1280, 720, "31"), (320, 240, "11")] {
+        let mut encoder = Encoder::new(encode_settings()).unwrap();
+        let outcome = encoder.encode(&job([jpeg(width, height, 0)])).unwrap();
+        assert_eq!(probed(&outcome.segments[0], "level"), level, "{width}x{height}");
+    }
 }
