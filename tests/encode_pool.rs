@@ -43,7 +43,7 @@ async fn a_stream_goes_on_where_the_job_before_ended() {
     let pool = pool(2).await;
     let first = pool.encode(job(jpegs(320, 240, 3))).await.unwrap();
     let mut next = job(jpegs(320, 240, 3));
-    next.timeline = first.timeline;
+    next.stream.timeline = first.timeline;
     for frame in &mut next.frames {
         frame.captured_at = frame.captured_at.plus_millis(15_000);
     }

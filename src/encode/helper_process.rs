@@ -17,7 +17,7 @@ use super::protocol::{
     self, Done, FrameHeader, FromHelper, MAX_FILE_BYTES, MAX_JPEG_BYTES, PREFIX_BYTES,
     ProtocolError, SegmentHeader, ToHelper,
 };
-use super::{EncodeOutcome, EncodedSegment, JobFrame, Sandbox};
+use super::{EncodeOutcome, EncodedSegment, JobFrame, Sandbox, StreamSoFar};
 use crate::media::timeline::Timeline;
 
 /// The hidden subcommand that makes the binary a helper.
@@ -113,11 +113,11 @@ impl HelperProcess {
     /// each.
     pub async fn run(
         &mut self,
-        timeline: Option<Timeline>,
+        stream: StreamSoFar,
         frames: &[JobFrame],
         frame_limit: Duration,
     ) -> Result<EncodeOutcome, JobFault> {
-        match timeout(frame_limit, self.submit(timeline, frames)).await {
+        match timeout(frame_limit, self.submit(stream, frames)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.died(None, &error).await),
             Err(_) => return Err(JobFault::TimedOut { at: None }),
@@ -145,7 +145,7 @@ impl HelperProcess {
                     limit = frame_limit.saturating_mul(u32::try_from(frames.len()).unwrap_or(1));
                 }
                 FromHelper::Done(done) => {
-                    return match timeout(limit, self.outcome(done, timeline, frames)).await {
+                    return match timeout(limit, self.outcome(done, stream.timeline, frames)).await {
                         Ok(Ok(outcome)) => Ok(outcome),
                         Ok(Err(error)) => Err(self.died(None, &error).await),
                         Err(_) => Err(JobFault::TimedOut { at: None }),
@@ -162,7 +162,7 @@ impl HelperProcess {
 
     async fn submit(
         &mut self,
-        timeline: Option<Timeline>,
+        stream: StreamSoFar,
         frames: &[JobFrame],
     ) -> Result<(), ProtocolError> {
         let headers = frames.iter().map(|frame| {
@@ -170,7 +170,7 @@ impl HelperProcess {
             Ok(FrameHeader { captured_at: frame.captured_at, jpeg_bytes })
         });
         let frame_headers = headers.collect::<Result<_, ProtocolError>>()?;
-        let job = ToHelper::Job { timeline, frames: frame_headers };
+        let job = ToHelper::Job { stream, frames: frame_headers };
         self.stdin.write_all(&protocol::encode(&job)?).await?;
         for frame in frames {
             self.stdin.write_all(&frame.jpeg).await?;
