@@ -55,6 +55,17 @@ async fn a_stream_goes_on_where_the_job_before_ended() {
 }
 
 #[tokio::test]
+async fn a_segment_fits_the_target_that_its_stream_began_with() {
+    let pool = pool(1).await;
+    let mut job = job(jpegs(320, 240, 6));
+    job.stream.max_segment_millis = 11_499;
+    let outcome = pool.encode(job).await.unwrap();
+    assert!(outcome.segments.iter().all(|segment| segment.duration_millis <= 11_499));
+    assert_eq!(outcome.segments.iter().map(|segment| segment.frames.len()).sum::<usize>(), 6);
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_new_resolution_inside_a_job_begins_a_new_segment() {
     let pool = pool(1).await;
     let mixed = [jpegs(640, 360, 3), jpegs(320, 240, 3)].concat();
