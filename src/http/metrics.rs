@@ -18,7 +18,6 @@ const NAMESPACE: &str = "stream_processor";
 pub const ERROR_TYPES: &[&str] = &[
     "message_json",
     "message_fields",
-    "message_too_large",
     "id",
     "timestamp",
     "frame_path",
@@ -26,6 +25,7 @@ pub const ERROR_TYPES: &[&str] = &[
     "frame_missing",
     "frame_empty",
     "frame_too_large",
+    "frame_not_a_file",
     "frame_read",
     "not_jpeg",
     "jpeg_decode",
@@ -33,11 +33,10 @@ pub const ERROR_TYPES: &[&str] = &[
     "jpeg_unsupported",
     "decoder_crash",
     "decoder_timeout",
-    "encode",
+    "late_frame",
+    "encoder",
     "storage",
     "fenced",
-    "source",
-    "cleanup",
 ];
 
 /// All metrics of a process, on a registry of their own. Cheap to clone: clones count into

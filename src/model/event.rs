@@ -1,4 +1,5 @@
 use serde::Deserialize;
+use serde::de::Error as _;
 
 use super::{ClientId, DeviceId, DeviceKey, EventId, IdError, UtcMillis};
 
@@ -89,6 +90,50 @@ impl EventError {
     }
 }
 
+/// The ids that a message gives, whatever else is wrong with it: for the log, so that a person
+/// finds the camera. They are unchecked, so they never become a path or a label.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClaimedIds {
+    /// `eventId`, if it is a text.
+    pub event: Option<String>,
+    /// `clientId`, if it is a text.
+    pub client: Option<String>,
+    /// `deviceId`, if it is a text.
+    pub device: Option<String>,
+}
+
+impl ClaimedIds {
+    /// What is longer is cut: an id has at most 255 bytes.
+    const MAX_BYTES: usize = 256;
+
+    /// Reads what is there; nothing when the message is not JSON.
+    pub fn of(message: &[u8]) -> Self {
+        let raw = is_object(message).then(|| serde_json::from_slice(message).ok()).flatten();
+        let raw: RawIds = raw.unwrap_or_default();
+        let text = |value: Option<serde_json::Value>| match value {
+            Some(serde_json::Value::String(mut text)) => {
+                text.truncate(text.floor_char_boundary(Self::MAX_BYTES));
+                Some(text)
+            }
+            _ => None,
+        };
+        Self { event: text(raw.event_id), client: text(raw.client_id), device: text(raw.device_id) }
+    }
+}
+
+/// Whether it begins as an object: serde takes a list of an object's values for one.
+fn is_object(message: &[u8]) -> bool {
+    message.trim_ascii_start().first() == Some(&b'{')
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawIds {
+    event_id: Option<serde_json::Value>,
+    client_id: Option<serde_json::Value>,
+    device_id: Option<serde_json::Value>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvent {
@@ -122,6 +167,9 @@ impl FrameEvent {
     /// Whatever keeps the message from naming one frame of one device at one instant.
     pub fn parse(message: &[u8], plausible: PlausibleTimes) -> Result<Self, EventError> {
         let raw: RawEvent = serde_json::from_slice(message)?;
+        if !is_object(message) {
+            return Err(serde_json::Error::custom("it is a list, not an object").into());
+        }
         let id = |field| move |source| EventError::Id { field, source };
         let event_id = EventId::new(&raw.event_id).map_err(id("eventId"))?;
         let client = ClientId::new(&raw.client_id).map_err(id("clientId"))?;
@@ -167,6 +215,15 @@ mod tests {
         let event = parse(GOOD).unwrap();
         assert_eq!(event.captured_at.to_string(), "2026-01-31T08:00:00.250Z");
         assert_eq!(event.device.to_string(), "c/d");
+    }
+
+    #[test]
+    fn a_bad_message_still_says_whose_it_is() {
+        let bad = GOOD.replace("\"e1\"", "7").replace("\"d\"", &format!("{:?}", "ä".repeat(200)));
+        let ids = ClaimedIds::of(bad.as_bytes());
+        assert_eq!((ids.event.as_deref(), ids.client.as_deref()), (None, Some("c")));
+        assert_eq!(ids.device, Some("ä".repeat(128)));
+        assert_eq!(ClaimedIds::of(b"\xff"), ClaimedIds::default());
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod id;
 mod instant;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use event::{EventError, FrameEvent, PlausibleTimes};
+pub use event::{ClaimedIds, EventError, FrameEvent, PlausibleTimes};
 pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError};
 pub use instant::UtcMillis;
