@@ -119,6 +119,45 @@ impl EventError {
     }
 }
 
+/// The ids that a message gives, whatever else is wrong with it: for the log, so that a person
+/// finds the camera. They are unchecked, so they never become a path or a label.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClaimedIds {
+    /// `eventId`, if it is a text.
+    pub event: Option<String>,
+    /// `clientId`, if it is a text.
+    pub client: Option<String>,
+    /// `deviceId`, if it is a text.
+    pub device: Option<String>,
+}
+
+impl ClaimedIds {
+    /// What is longer is cut: an id has at most 255 bytes.
+    const MAX_BYTES: usize = 256;
+
+    /// Reads what is there; nothing when the message is not JSON.
+    pub fn of(message: &[u8]) -> Self {
+        let raw = serde_json::from_slice::<Object<RawIds>>(message);
+        let raw = raw.map(|Object(raw)| raw).unwrap_or_default();
+        let text = |value: Option<serde_json::Value>| match value {
+            Some(serde_json::Value::String(mut text)) => {
+                text.truncate(text.floor_char_boundary(Self::MAX_BYTES));
+                Some(text)
+            }
+            _ => None,
+        };
+        Self { event: text(raw.event_id), client: text(raw.client_id), device: text(raw.device_id) }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawIds {
+    event_id: Option<serde_json::Value>,
+    client_id: Option<serde_json::Value>,
+    device_id: Option<serde_json::Value>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawEvent {
@@ -223,6 +262,15 @@ mod tests {
         let event = parse(GOOD).unwrap();
         assert_eq!(event.captured_at.to_string(), "2026-01-31T08:00:00.250Z");
         assert_eq!(event.device.to_string(), "c/d");
+    }
+
+    #[test]
+    fn a_bad_message_still_says_whose_it_is() {
+        let bad = GOOD.replace("\"e1\"", "7").replace("\"d\"", &format!("{:?}", "ä".repeat(200)));
+        let ids = ClaimedIds::of(bad.as_bytes());
+        assert_eq!((ids.event.as_deref(), ids.client.as_deref()), (None, Some("c")));
+        assert_eq!(ids.device, Some("ä".repeat(128)));
+        assert_eq!(ClaimedIds::of(b"\xff"), ClaimedIds::default());
     }
 
     #[test]
