@@ -81,12 +81,12 @@ async fn killed_workers_lose_and_repeat_nothing() {
     let broker = Broker::shared().await;
     let plan = SiegePlan {
         seed: rng.random(),
-        cameras: 6,
-        batching: 2,
-        partitions: 2,
-        backlog: 80,
-        container: "ts",
         client: "transport",
+        cameras: 6,
+        batching: 0,
+        backlog_step: 12,
+        partitions: 2,
+        container: "ts",
     };
     let mut siege = Siege::begin(broker, plan).await;
     for life in lives {
@@ -97,21 +97,24 @@ async fn killed_workers_lose_and_repeat_nothing() {
     let figures = siege.end().await;
     println!("crash: CRASH_SEED={seed} {figures}");
 
-    // Init files belong to fMP4 alone. Here the topic is a plain one.
+    // Init files belong to fMP4 alone. The topic is a plain one, and two cameras publish in
+    // batches. A batch has no key, so that only one worker at a time keeps its frames in order.
     let plan = SiegePlan {
         seed: rng.random(),
-        cameras: 2,
-        batching: 1,
-        partitions: 0,
-        backlog: 0,
-        container: "fmp4",
         client: "fragmented",
+        cameras: 3,
+        batching: 2,
+        backlog_step: 0,
+        partitions: 0,
+        container: "fmp4",
     };
+    let mut lives: Vec<_> = steps::INIT.names().into_iter().map(Life::Point).collect();
+    lives.extend(pipeline::steps::ALL.map(Life::Point));
+    lives.extend([Life::Random, Life::Random]);
     let mut siege = Siege::begin(broker, plan).await;
-    for point in steps::INIT.names() {
-        siege.live(Life::Point(point)).await;
+    for life in lives {
+        siege.live(life).await;
     }
-    siege.live(Life::Random).await;
     siege.settle_down().await;
     let figures = siege.end().await;
     println!("crash, fMP4: CRASH_SEED={seed} {figures}");

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pulsar::producer::{Message, ProducerOptions};
@@ -54,8 +54,9 @@ pub struct FleetPlan {
     pub cameras: u32,
     /// The last that many of them publish in batches.
     pub batching: u32,
-    /// The first one begins with that many frames from before the start.
-    pub backlog: i64,
+    /// Each begins with that many more frames from before the start than the one before it, so
+    /// that they are not in step.
+    pub backlog_step: i64,
 }
 
 /// Running cameras.
@@ -91,7 +92,7 @@ impl Fleet {
                 late_copies: Vec::new(),
                 taken: 0,
             };
-            let backlog = if number == 0 { plan.backlog } else { 0 };
+            let backlog = plan.backlog_step * i64::from(number);
             tasks.spawn(camera.run(backlog, Arc::clone(&stop)));
             devices.push(device);
         }
@@ -99,7 +100,7 @@ impl Fleet {
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("no camera has panicked")
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops the cameras; what they have begun they publish.
@@ -184,7 +185,7 @@ impl Camera {
             write.await;
         }
         let published = Published { device: self.device.clone(), event_id };
-        self.ledger.lock().expect("no camera has panicked").events.push(published.clone());
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).events.push(published.clone());
         (published, message)
     }
 
@@ -223,7 +224,7 @@ impl Camera {
             let receipt = receipt.await.expect("a receipt");
             let id = receipt.message_id.expect("an entry's id");
             let number = |id| i64::try_from(id).expect("a small number");
-            let mut ledger = self.ledger.lock().expect("no camera has panicked");
+            let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             let entry =
                 ledger.entries.entry((number(id.ledger_id), number(id.entry_id))).or_default();
             entry.push(published.clone());

@@ -55,22 +55,22 @@ impl<'a> Reckoning<'a> {
         Self { broker, topic, subscription, partitions: parts, store, entries_checked: 0 }
     }
 
-    /// Every frame of an acknowledged entry is committed. The broker is asked first: what it
+    /// The frames that are acknowledged and not committed. The broker is asked first: what it
     /// has by then must be on disk by then, whoever goes on working meanwhile.
-    pub async fn no_ack_before_its_commit(&mut self, fleet: &Fleet) {
+    pub async fn no_ack_before_its_commit(&mut self, fleet: &Fleet) -> Vec<EventId> {
         let acked = self.acked().await;
         let committed: BTreeSet<EventId> =
             self.histories(fleet).await.into_values().flatten().collect();
+        let mut too_early = Vec::new();
         for (entry, frames) in &fleet.ledger().entries {
-            if !is_acked(&acked, *entry) {
-                continue;
-            }
-            self.entries_checked += 1;
-            for frame in frames {
-                let is_there = committed.contains(&frame.event_id);
-                assert!(is_there, "{} is acknowledged and not committed", frame.event_id);
+            if is_acked(&acked, *entry) {
+                self.entries_checked += 1;
+                let uncommitted =
+                    frames.iter().filter(|frame| !committed.contains(&frame.event_id));
+                too_early.extend(uncommitted.map(|frame| frame.event_id.clone()));
             }
         }
+        too_early
     }
 
     /// Everything is acknowledged.

@@ -19,14 +19,13 @@ const DUPLICATE: &str = "delivered again after its commit";
 pub struct Worker {
     pub name: String,
     child: Child,
-    log: PathBuf,
+    folder: PathBuf,
 }
 
 impl Worker {
     /// Starts one with these variables, in `folder`, where its log is kept.
     pub fn start(folder: &Path, name: &str, variables: &[(&str, String)], points: &str) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let file = File::create(&log).expect("a log file");
+        let file = File::create(log_file(folder, name)).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_stream-processor"))
             .arg("consumer")
             .current_dir(folder)
@@ -42,7 +41,7 @@ impl Worker {
             .stderr(file)
             .spawn()
             .expect("the worker starts");
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child, folder: folder.to_owned() }
     }
 
     /// Kills it as `kill -9` does; it must not have ended by itself.
@@ -96,8 +95,18 @@ impl Worker {
     }
 
     fn log_text(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        log_text(&self.folder, &self.name)
     }
+}
+
+/// What a worker of that name has written so far.
+pub fn log_text(folder: &Path, name: &str) -> String {
+    let bytes = std::fs::read(log_file(folder, name)).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn log_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.log"))
 }
 
 impl Drop for Worker {
