@@ -238,6 +238,7 @@ impl<'a> Siege<'a> {
 
     /// The cameras stop, and a worker that nobody kills does what is left.
     pub async fn settle_down(&mut self) {
+        self.say("the kills are done");
         self.fleet.stop().await;
         let mut worker = self.start("");
         self.wait_for_backlog(&worker, |backlog| backlog == 0).await;
@@ -295,6 +296,7 @@ impl<'a> Siege<'a> {
             let ledger = self.fleet.ledger();
             (i64::try_from(ledger.entries.len()).expect("a small number"), ledger.events.len())
         };
+        self.say("all is committed");
         broker.rewind(&topic, SUBSCRIPTION, 3_600_000).await;
         let backlog = broker.counters(&topic, SUBSCRIPTION).await.backlog;
         assert_eq!(backlog, entries, "all is to be delivered again");
@@ -316,6 +318,10 @@ impl<'a> Siege<'a> {
         assert_eq!(self.playlists(), playlists, "there is something new");
     }
 
+    fn say(&self, what: &str) {
+        println!("{}: {what} after {:.0} s", self.plan.client, self.begun.elapsed().as_secs_f64());
+    }
+
     fn playlists(&self) -> Vec<String> {
         let text = |device| std::fs::read_to_string(self.hls(device).join("playlist.m3u8"));
         self.fleet.devices.iter().map(|device| text(device).expect("a playlist")).collect()
@@ -327,6 +333,7 @@ impl<'a> Siege<'a> {
 
     /// Checks every version of every playlist that was seen, and every media file.
     pub async fn end(mut self) -> Figures {
+        self.say("the media are looked at");
         let folders: Vec<_> = self.fleet.devices.iter().map(|device| self.hls(device)).collect();
         let histories = self.reckoning.histories(&self.fleet).await;
         let watched = std::mem::take(&mut self.watchers).into_iter().zip(folders);
