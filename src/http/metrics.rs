@@ -18,6 +18,7 @@ const NAMESPACE: &str = "stream_processor";
 pub const ERROR_TYPES: &[&str] = &[
     "message_json",
     "message_fields",
+    "message_too_large",
     "id",
     "timestamp",
     "frame_path",
