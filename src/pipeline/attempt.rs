@@ -15,8 +15,9 @@ use futures::future::join_all;
 
 use super::accumulator::{Group, HeldFrame};
 use super::ports::{Committed, Encode, Observer};
-use crate::encode::{EncodeJob, EncodeOutcome, JobFrame};
+use crate::encode::{EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
 use crate::model::{Clock, DeviceKey, UtcMillis};
+use crate::playlist::longest_segment_millis;
 use crate::source::{Refusal, Settlement, Settler};
 use crate::store::{
     CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store, StoreError,
@@ -163,7 +164,10 @@ async fn run(
         return Ok(());
     }
     let job = EncodeJob {
-        timeline: current.timeline,
+        stream: StreamSoFar {
+            timeline: current.timeline,
+            max_segment_millis: longest_segment_millis(current.target_duration_secs),
+        },
         frames: ready
             .iter()
             .map(|r| JobFrame { captured_at: r.frame.captured_at, jpeg: r.jpeg.clone() })
