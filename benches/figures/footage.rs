@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use stream_processor::demo::Scene;
 use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality,
+    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality, StreamSoFar,
 };
 use stream_processor::media::timeline::TimelineSettings;
 use stream_processor::media::{Container, Playback};
@@ -67,7 +67,7 @@ impl Clip {
             captured_at: START.plus_millis(index * INTERVAL_MILLIS),
             jpeg: jpeg.clone(),
         });
-        EncodeJob { timeline: None, frames: frames.collect() }
+        EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
     }
 }
 
