@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stream_processor::encode::{EncodeJob, EncodeOutcome, EncodeSettings, Encoder};
+use stream_processor::encode::{EncodeJob, EncodeOutcome, EncodeSettings, Encoder, StreamSoFar};
 use stream_processor::encode::{JobFrame, Quality};
 use stream_processor::http::snapshot::{self, SnapshotError, Span};
 use stream_processor::media::timeline::{self, PictureSize, ShownFrame, TimelineSettings};
@@ -91,7 +91,7 @@ pub fn job_with(picture: &[u8]) -> EncodeJob {
         .into_iter()
         .zip(0..)
         .map(|(jpeg, index)| JobFrame { captured_at: START.plus_millis(index * 5_000), jpeg });
-    EncodeJob { timeline: None, frames: frames.collect() }
+    EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
 }
 
 /// The outcome of [`job_with`]: each frame once, the good ones shown.
