@@ -185,6 +185,7 @@ fn playlists() -> Vec<Vec<u8>> {
         window(Container::Ts, 18, 4, 0),
         window(Container::Fmp4, 999_998, 9, 3_600_000),
         window(Container::Ts, u64::MAX - 3, 2, 1),
+        window(Container::Ts, 0, 40, 1).replace("SEQUENCE:2\n", "SEQUENCE:18446744073709551615\n"),
         format!("{}\0from=2026-01-31T08:00:30Z&to=1769846490.5", window(Container::Ts, 0, 5, 1)),
     ];
     texts.map(String::into_bytes).to_vec()
