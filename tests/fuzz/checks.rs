@@ -1,8 +1,5 @@
-//! What has to hold for any bytes: one function for each kind that comes from outside. It
-//! panics where it does not, which is what both fuzzers look for.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a check that fails says so by panicking")]
-#![allow(dead_code, reason = "a target of cargo-fuzz takes one of them")]
+//! What has to hold for any bytes: one function for each kind that comes from outside, which
+//! panics where it does not.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -19,7 +16,7 @@ use stream_processor::playlist::Window;
 
 pub const START: UtcMillis = UtcMillis(1_769_846_400_000);
 
-/// The size of the pictures in the access units that the fuzzers start from.
+/// The size of the pictures in the access units that are damaged.
 pub const SIZE: PictureSize = PictureSize { width: 64, height: 48 };
 
 /// What an error may put into the log.
