@@ -35,6 +35,10 @@ pub const ERROR_TYPES: &[&str] = &[
     "decoder_crash",
     "decoder_timeout",
     "frame_read",
+    "encode_job",
+    "encode_failed",
+    "segment_refused",
+    "device_state",
     "storage",
     "encoder",
 ];

@@ -16,24 +16,20 @@ use futures::future::join_all;
 use super::accumulator::{Group, HeldFrame};
 use super::ports::{Committed, Encode, Observer};
 use super::steps;
+use super::trouble::Trouble;
 use crate::crash_point::reached;
-use crate::encode::{EncodeError, EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
+use crate::encode::{EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
 use crate::model::{Clock, DeviceKey, UtcMillis};
 use crate::playlist::longest_segment_millis;
 use crate::source::{Refusal, Settlement, Settler};
-use crate::store::{
-    CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store, StoreError,
-};
-
-/// How soon a frame's missing file is looked for again.
-const MISSING_FILE_DELAY: Duration = Duration::from_millis(500);
-/// The first delay after trouble; it doubles up to the longest.
-const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// The longest delay before a group is tried again.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
+use crate::store::{CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store};
 
 /// How far ahead of ours a device's clock may be and still count as right.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// After so many failures in a row, some 16 s, what keeps a single frame from going on is taken
+/// to be the frame.
+const PATIENCE_FAILURES: u32 = 6;
 
 /// The stages that a group goes through.
 pub struct Stages {
@@ -60,12 +56,14 @@ pub struct Work {
     pub failures: u32,
     /// Since when one of its files is missing.
     pub missing_since: Option<UtcMillis>,
+    /// How many of its frames are tried together: fewer once they were too many for a helper.
+    pub frames_at_once: usize,
 }
 
 impl Work {
     /// A group that has not been tried yet.
     pub fn new(group: Group) -> Self {
-        Self { group, failures: 0, missing_since: None }
+        Self { group, failures: 0, missing_since: None, frames_at_once: usize::MAX }
     }
 }
 
@@ -81,44 +79,6 @@ pub struct Attempted {
     pub again: Option<(Work, Duration)>,
 }
 
-/// What keeps a group from going on now.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("a frame's file is not there yet")]
-    MissingFile,
-    #[error("another worker has committed to this device")]
-    Fenced,
-    #[error("the device's stored state cannot be used: {0}")]
-    Open(#[source] StoreError),
-    #[error("a frame cannot be read: {0}")]
-    Read(#[source] FrameReadError),
-    #[error("the encoders cannot work: {0}")]
-    Encode(#[source] EncodeError),
-    #[error("the commit failed: {0}")]
-    Commit(#[source] CommitError),
-}
-
-impl Trouble {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::MissingFile => "frame_not_there_yet",
-            Self::Fenced => "fenced",
-            // The device's own: the storage works, and so do the encoders.
-            Self::Open(StoreError::Unreadable { .. } | StoreError::Locked { .. })
-            | Self::Commit(CommitError::Store(
-                StoreError::Unreadable { .. } | StoreError::Locked { .. },
-            )) => "device_state",
-            Self::Commit(CommitError::Refused(_)) => "segment_refused",
-            Self::Encode(
-                EncodeError::Died { .. } | EncodeError::Failed { .. } | EncodeError::Frames { .. },
-            ) => "encode_job",
-            Self::Open(_) | Self::Commit(_) => "storage",
-            Self::Read(_) => "frame_read",
-            Self::Encode(_) => "encoder",
-        }
-    }
-}
-
 /// A frame and its JPEG.
 struct Ready {
     frame: HeldFrame,
@@ -129,32 +89,44 @@ struct Ready {
 pub async fn attempt(stages: &Stages, mut work: Work, known: Option<DeviceState>) -> Attempted {
     let device = work.group.device.clone();
     let before = work.group.frames.len();
+    let later = work.group.frames.split_off(work.frames_at_once.min(before));
     let mut state = known;
-    let result = run(stages, &mut work, &mut state).await;
-    let settled = before - work.group.frames.len();
-    let again = match result {
-        Ok(()) => None,
+    let again_after = match run(stages, &mut work, &mut state).await {
+        Ok(()) => {
+            work.failures = 0;
+            Duration::ZERO
+        }
         Err(trouble) => {
-            let delay = delay_of(&trouble, &mut work);
+            let delay = trouble.delay(work.failures);
             if !matches!(trouble, Trouble::MissingFile) {
+                work.failures = work.failures.saturating_add(1);
                 state = None;
                 stages.observer.trouble(&device, trouble.reason(), &trouble, delay);
             }
-            Some((work, delay))
+            if trouble.is_of_the_job() {
+                make_smaller(stages, &mut work, &trouble);
+            }
+            delay
         }
     };
+    work.group.frames.extend(later);
+    let settled = before - work.group.frames.len();
+    let again = (!work.group.frames.is_empty()).then_some((work, again_after));
     Attempted { device, state, settled, again }
 }
 
-fn delay_of(trouble: &Trouble, work: &mut Work) -> Duration {
-    if matches!(trouble, Trouble::MissingFile) {
-        return MISSING_FILE_DELAY;
+/// A job that the encoders cannot do is tried in halves; a single frame that they cannot do
+/// is refused.
+fn make_smaller(stages: &Stages, work: &mut Work, trouble: &Trouble) {
+    let frames = work.group.frames.len();
+    if frames > 1 {
+        work.frames_at_once = frames / 2;
+        work.failures = 0;
+    } else if work.failures >= PATIENCE_FAILURES
+        && let Some(frame) = work.group.frames.pop()
+    {
+        park(stages, &work.group.device, &frame, "encode_failed", trouble.to_string());
     }
-    let delay = FIRST_DELAY.saturating_mul(1 << work.failures.min(16)).min(LONGEST_DELAY);
-    work.failures = work.failures.saturating_add(1);
-    // A fenced device is read again at once; a second time in a row means that two workers
-    // race for it, and one has to let the other finish.
-    if matches!(trouble, Trouble::Fenced) && work.failures == 1 { Duration::ZERO } else { delay }
 }
 
 /// On an error, `work` keeps exactly the frames that are not settled.
@@ -276,32 +248,44 @@ async fn read_frames(stages: &Stages, work: &mut Work) -> Result<Vec<Ready>, Tro
     let now = stages.clock.now();
     let reads = work.group.frames.iter().map(|frame| stages.store.read_frame(&frame.frame_path));
     let results = join_all(reads).await;
+    let storage_works = results.iter().any(Result::is_ok);
     let mut trouble = None;
     let mut ready = Vec::new();
-    let mut kept = Vec::new();
     for (frame, result) in std::mem::take(&mut work.group.frames).into_iter().zip(results) {
-        match result {
+        let error = match result {
             Ok(jpeg) => {
-                kept.push(frame.clone());
+                work.group.frames.push(frame.clone());
                 ready.push(Ready { frame, jpeg });
+                continue;
             }
-            Err(FrameReadError::NotFound { .. } | FrameReadError::Empty { .. })
-                if now.since(*work.missing_since.get_or_insert(now))
-                    < stages.missing_file_patience =>
-            {
+            Err(error) => error,
+        };
+        let may_pass = match &error {
+            FrameReadError::NotFound { .. } | FrameReadError::Empty { .. } => {
+                let since = *work.missing_since.get_or_insert(now);
+                now.since(since) < stages.missing_file_patience
+            }
+            // One file that cannot be read must not hold up its device for ever; a storage
+            // that is away must cost no frame.
+            FrameReadError::Io { source, .. } => {
+                let is_the_file =
+                    storage_works || source.kind() == std::io::ErrorKind::PermissionDenied;
+                !is_the_file || work.failures < PATIENCE_FAILURES
+            }
+            _ => false,
+        };
+        if !may_pass {
+            park(stages, &work.group.device, &frame, error.reason(), error.to_string());
+            continue;
+        }
+        work.group.frames.push(frame);
+        match error {
+            FrameReadError::Io { .. } => trouble = Some(Trouble::Read(error)),
+            _ => {
                 trouble.get_or_insert(Trouble::MissingFile);
-                kept.push(frame);
-            }
-            Err(error @ FrameReadError::Io { .. }) => {
-                trouble = Some(Trouble::Read(error));
-                kept.push(frame);
-            }
-            Err(error) => {
-                park(stages, &work.group.device, &frame, error.reason(), error.to_string());
             }
         }
     }
-    work.group.frames = kept;
     trouble.map_or(Ok(ready), Err)
 }
 

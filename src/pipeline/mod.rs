@@ -18,4 +18,5 @@ pub mod ports;
 pub mod report;
 pub mod scheduling;
 pub mod steps;
+mod trouble;
 pub mod worker;

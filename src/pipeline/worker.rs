@@ -173,7 +173,10 @@ impl Worker {
         match self.accumulator.offer(event, delivery.id, now) {
             Offer::Held => {}
             Offer::Closed(group) => self.schedule.push(Work::new(group), now),
-            Offer::Deferred => self.gauge.deferred(),
+            Offer::Deferred => {
+                self.stages.settler.settle(Settlement::Defer(delivery.id));
+                self.gauge.deferred();
+            }
         }
     }
 
@@ -191,7 +194,7 @@ impl Worker {
         }
         // A clock that was stepped back would leave them waiting: the longest delay is short,
         // so whatever lies further ahead is due as well.
-        let horizon = now.plus(super::attempt::LONGEST_DELAY);
+        let horizon = now.plus(super::trouble::LONGEST_DELAY);
         let due = self.delayed.keys().filter(|(at, _)| *at <= now || *at > horizon);
         for key in due.copied().collect::<Vec<_>>() {
             if let Some(work) = self.delayed.remove(&key) {
@@ -233,6 +236,12 @@ impl Worker {
         let Attempted { device, state, settled, again } = attempted;
         let now = self.stages.clock.now();
         if let Some(state) = state {
+            // What is not kept is read again: only the memory has to be bounded.
+            if self.states.len() >= self.settings.accumulator.max_held
+                && let Some(other) = self.states.keys().next().cloned()
+            {
+                self.states.remove(&other);
+            }
             self.states.insert(device.clone(), state);
         }
         self.accumulator.release(&device, settled);

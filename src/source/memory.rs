@@ -172,6 +172,9 @@ impl MemorySource {
                 }
                 self.settle(&mut queue, id);
             }
+            Settlement::Defer(id) => {
+                self.payloads.remove(&id);
+            }
             Settlement::Redeliver(ids) => {
                 let mut positions = Vec::new();
                 let mut known = HashSet::new();

@@ -61,7 +61,10 @@ pub enum Settlement {
     /// Put it on the dead-letter topic, payload and properties as they came, then
     /// acknowledge. The source tries until it is there.
     Park(DeliveryId, Refusal),
-    /// There is no room for it now: have it delivered again, in the order given. Until it
+    /// There is no room for it now: drop its bytes and keep its place. A later `Redeliver` asks
+    /// for it.
+    Defer(DeliveryId),
+    /// There is room for what was deferred: have it delivered again, in the order given. Until it
     /// comes again the source forgets it.
     Redeliver(Vec<DeliveryId>),
 }

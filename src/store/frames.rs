@@ -65,7 +65,7 @@ impl FrameReadError {
             Self::Empty { .. } => "frame_empty",
             Self::TooLarge { .. } => "frame_too_large",
             Self::NotAFile { .. } => "frame_not_a_file",
-            Self::Io { .. } => "frame_io",
+            Self::Io { .. } => "frame_read",
         }
     }
 }

@@ -130,7 +130,9 @@ impl Keeper {
 
     fn carry(&mut self, settlement: Settlement) {
         match settlement {
-            Settlement::Done(id) => self.order(id.lane, Order::Settle(Settlement::Done(id))),
+            Settlement::Done(id) | Settlement::Defer(id) => {
+                self.order(id.lane, Order::Settle(settlement));
+            }
             Settlement::Park(id, refusal) => {
                 self.parks_open += 1;
                 self.order(id.lane, Order::Settle(Settlement::Park(id, refusal)));

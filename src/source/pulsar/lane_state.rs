@@ -154,6 +154,12 @@ impl LaneState {
                 }
                 None => Vec::new(),
             },
+            Settlement::Defer(id) => {
+                if let Some(held) = self.held.get_mut(&id) {
+                    held.original = Original::default();
+                }
+                Vec::new()
+            }
             Settlement::Redeliver(ids) => self.redeliver(ids),
         }
     }
