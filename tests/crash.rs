@@ -35,9 +35,9 @@ fn seed() -> u64 {
     let given = std::env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let seed = given.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-        now.as_millis() as u64
+        u64::try_from(now.as_millis()).unwrap_or(0)
     });
-    println!("CRASH_SEED={seed}");
+    eprintln!("CRASH_SEED={seed}");
     seed
 }
 
@@ -100,7 +100,7 @@ async fn killed_workers_lose_and_repeat_nothing() {
     siege.settle_down().await;
     siege.rewind_and_repeat_nothing().await;
     let figures = siege.end().await;
-    println!("crash: CRASH_SEED={seed} {figures}");
+    eprintln!("crash: CRASH_SEED={seed} {figures}");
 
     // Init files belong to fMP4 alone. The topic is a plain one, and two cameras publish in
     // batches. A batch has no key, so that only one worker at a time keeps its frames in order.
@@ -122,5 +122,5 @@ async fn killed_workers_lose_and_repeat_nothing() {
     }
     siege.settle_down().await;
     let figures = siege.end().await;
-    println!("crash, fMP4: CRASH_SEED={seed} {figures}");
+    eprintln!("crash, fMP4: CRASH_SEED={seed} {figures}");
 }

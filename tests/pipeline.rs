@@ -177,9 +177,12 @@ async fn entry_of_several_frames_is_acked_with_its_last_one() {
         feed.publish_entry(vec![rig.frame("a", second), rig.frame("bad", second)]);
     }
     let worker = rig.start(&feed);
-    rig.run_until("it was tried", || worker.seen.troubles_of(&device("bad"), "storage") > 2).await;
-    assert_eq!(rig.seconds("a").await, seconds(0..6));
+    let seen = &worker.seen;
+    rig.run_until("it was tried", || seen.troubles_of(&device("bad"), "storage") > 2).await;
+    rig.wait_until("the others are", || seen.committed.load(Ordering::SeqCst) == 6).await;
+    rig.run_for(Duration::from_secs(1)).await;
     assert_eq!(feed.acked(), 0);
+    assert_eq!(rig.seconds("a").await, seconds(0..6));
     std::fs::remove_file(rig.hls("bad")).unwrap();
     rig.run_until("all is settled", || feed.unsettled() == 0).await;
     worker.leave().await;
@@ -285,7 +288,8 @@ async fn worker_whose_grace_is_over_gives_everything_back() {
     worker.encoder.open.send_replace(false);
     rig.wait_until("it encodes", || worker.encoder.begun.load(Ordering::SeqCst) == 1).await;
     worker.tell_to_leave();
-    tokio::join!(worker.has_left(), rig.run_for(Duration::from_secs(25)));
+    rig.run_until("it has left", || worker.is_gone()).await;
+    worker.has_left().await;
     assert_eq!((feed.acked(), feed.unsettled()), (0, 6));
     let next = rig.start(&feed);
     rig.run_until("all is settled", || feed.unsettled() == 0).await;

@@ -23,7 +23,7 @@ use super::broker::Broker;
 /// How far apart a camera's frames are.
 pub const INTERVAL_MILLIS: i64 = 500;
 /// How many messages make an entry of a camera whose producer batches.
-const BATCH: usize = 2;
+const BATCH: u32 = 2;
 /// How many different pictures there are.
 const PICTURES: usize = 12;
 
@@ -122,7 +122,7 @@ fn pictures(seed: u64) -> Vec<Vec<u8>> {
 async fn producer(broker: &Broker, topic: &str, batches: bool) -> Producer<TokioExecutor> {
     let options = ProducerOptions {
         routing_policy: Some(RoutingPolicy::RoundRobin),
-        batch_size: batches.then_some(BATCH as u32),
+        batch_size: batches.then_some(BATCH),
         ..ProducerOptions::default()
     };
     let client = broker.client().await;
@@ -154,7 +154,7 @@ impl Camera {
             batch.push(self.take(due).await);
             due = due.plus_millis(INTERVAL_MILLIS);
             let is_past = due < start;
-            if (self.batches || is_past) && batch.len() < BATCH {
+            if (self.batches || is_past) && batch.len() < BATCH as usize {
                 continue;
             }
             self.publish(&batch).await;
@@ -177,12 +177,13 @@ impl Camera {
         let file = self.base.join(&path);
         let write = async move {
             tokio::time::sleep(Duration::from_millis(late_millis)).await;
-            tokio::fs::write(file, jpeg).await.expect("a frame is written");
+            tokio::fs::write(file, jpeg).await
         };
         if late_millis > 0 {
+            // If it fails, the frame is found on the dead-letter topic.
             tokio::spawn(write);
         } else {
-            write.await;
+            write.await.expect("a frame is written");
         }
         let published = Published { device: self.device.clone(), event_id };
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).events.push(published.clone());
@@ -204,7 +205,7 @@ impl Camera {
             .extract_if(.., |(when, ..)| *when <= taken)
             .map(|(_, published, message)| (published, message))
             .collect();
-        for copies in due.chunks_exact(BATCH) {
+        for copies in due.chunks_exact(BATCH as usize) {
             self.publish(copies).await;
         }
     }

@@ -101,6 +101,7 @@ impl Encode for StubEncoder {
 #[derive(Debug, Default)]
 pub struct Seen {
     pub duplicates: AtomicUsize,
+    pub committed: AtomicUsize,
     pub deferred: AtomicUsize,
     pub most_held: AtomicUsize,
     pub troubles: Mutex<Vec<(DeviceKey, &'static str)>>,
@@ -116,7 +117,9 @@ impl Seen {
 
 impl Observer for Seen {
     fn encoded(&self, _: &EncodeOutcome, _: Duration) {}
-    fn committed(&self, _: &DeviceKey, _: &Committed<'_>) {}
+    fn committed(&self, _: &DeviceKey, commit: &Committed<'_>) {
+        self.committed.fetch_add(commit.frames.len(), Ordering::SeqCst);
+    }
     fn duplicate(&self, _: &DeviceKey, _: &HeldFrame) {
         self.duplicates.fetch_add(1, Ordering::SeqCst);
     }
@@ -164,6 +167,11 @@ impl Running {
     /// Tells it to leave.
     pub fn tell_to_leave(&self) {
         self.stop.cancel();
+    }
+
+    /// Whether it has left.
+    pub fn is_gone(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Waits until it has left.

@@ -93,9 +93,9 @@ impl fmt::Display for Figures {
 pub struct Siege<'a> {
     plan: SiegePlan,
     rng: ChaCha8Rng,
+    fleet: Fleet,
     base: tempfile::TempDir,
     logs: tempfile::TempDir,
-    fleet: Fleet,
     watchers: Vec<Watcher>,
     reckoning: Reckoning<'a>,
     workers_started: u32,
@@ -221,7 +221,7 @@ impl<'a> Siege<'a> {
 
     async fn dies_at(&mut self, point: &'static str, mut worker: Worker) {
         let took = worker.dies_at(point).await;
-        println!("{} died at {point} after {} ms", worker.name, took.as_millis());
+        eprintln!("{} died at {point} after {} ms", worker.name, took.as_millis());
         *self.figures.kills.entry(point).or_default() += 1;
         self.count_out(&worker).await;
     }
@@ -319,7 +319,7 @@ impl<'a> Siege<'a> {
     }
 
     fn say(&self, what: &str) {
-        println!("{}: {what} after {:.0} s", self.plan.client, self.begun.elapsed().as_secs_f64());
+        eprintln!("{}: {what} after {:.0} s", self.plan.client, self.begun.elapsed().as_secs_f64());
     }
 
     fn playlists(&self) -> Vec<String> {
