@@ -17,6 +17,7 @@
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
+//! | `crash_point` | where tests have the process killed | is in a release |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
 //! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
 //!
@@ -25,6 +26,7 @@
 pub mod cli;
 pub mod cmd;
 pub mod config;
+mod crash_point;
 pub mod demo;
 pub mod encode;
 pub mod http;

@@ -7,8 +7,8 @@ mod encode_support;
 use std::time::Duration;
 
 use encode_support::*;
-use stream_processor::encode::{EncodeError, EncoderPool, FrameFault, PoolSettings};
-use stream_processor::media::Container;
+use stream_processor::encode::{EncodeError, Encoder, EncoderPool, FrameFault, PoolSettings};
+use stream_processor::media::{Container, Playback};
 
 /// Repeats of a frame are half a second apart.
 fn pictures(duration_millis: u32) -> String {
@@ -43,7 +43,7 @@ async fn a_stream_goes_on_where_the_job_before_ended() {
     let pool = pool(2).await;
     let first = pool.encode(job(jpegs(320, 240, 3))).await.unwrap();
     let mut next = job(jpegs(320, 240, 3));
-    next.timeline = first.timeline;
+    next.stream.timeline = first.timeline;
     for frame in &mut next.frames {
         frame.captured_at = frame.captured_at.plus_millis(15_000);
     }
@@ -51,6 +51,17 @@ async fn a_stream_goes_on_where_the_job_before_ended() {
     assert!(!second.segments[0].discontinuity);
     let first_end = first.timeline.unwrap().end_ticks;
     assert_eq!(second.timeline.unwrap().end_ticks - first_end, 15 * 90_000);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_segment_fits_the_target_that_its_stream_began_with() {
+    let pool = pool(1).await;
+    let mut job = job(jpegs(320, 240, 6));
+    job.stream.max_segment_millis = 11_499;
+    let outcome = pool.encode(job).await.unwrap();
+    assert!(outcome.segments.iter().all(|segment| segment.duration_millis <= 11_499));
+    assert_eq!(outcome.segments.iter().map(|segment| segment.frames.len()).sum::<usize>(), 6);
     pool.close().await;
 }
 
@@ -144,4 +155,27 @@ async fn a_job_that_is_dropped_leaves_its_helper_and_its_turn() {
     assert_eq!(outcome.segments.len(), 1);
     assert_eq!(outcome.rejected.iter().filter(|r| r.fault == FrameFault::Crashed).count(), 0);
     pool.close().await;
+}
+
+/// x264 by itself spends less on pictures that follow each other faster; ours are seconds
+/// apart, whatever the stream says.
+#[test]
+fn a_time_lapse_costs_the_same_bytes_at_every_rate() {
+    let bytes_at = |frame_rate| {
+        let mut settings = encode_settings();
+        settings.timeline.playback = Playback::Timelapse { frame_rate };
+        let outcome = Encoder::new(settings).unwrap().encode(&job(jpegs(640, 360, 6))).unwrap();
+        outcome.segments[0].media.len() as f64
+    };
+    let [slow, fast] = [2, 30].map(bytes_at);
+    assert!((slow / fast - 1.0).abs() < 0.1, "{slow} bytes at 2 a second, {fast} at 30");
+}
+
+#[test]
+fn the_level_is_the_pictures_own() {
+    for (width, height, level) in [(1920, 1080, "40"), (1280, 720, "31"), (320, 240, "11")] {
+        let mut encoder = Encoder::new(encode_settings()).unwrap();
+        let outcome = encoder.encode(&job([jpeg(width, height, 0)])).unwrap();
+        assert_eq!(probed(&outcome.segments[0], "level"), level, "{width}x{height}");
+    }
 }

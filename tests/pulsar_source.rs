@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use broker::Broker;
 use pulsar::producer::Message;
-use stream_processor::source::pulsar::{PulsarAdmin, PulsarAuth, PulsarSource, Secret};
+use stream_processor::model::Secret;
+use stream_processor::source::pulsar::{PulsarAdmin, PulsarAuth, PulsarSource};
 use stream_processor::source::{FrameSource, Settlement};
 use taking::{
     SUBSCRIPTION, Taken, dead_letters, no_more, open, refusal, settings, take, take_exactly,

@@ -17,6 +17,7 @@ use crate::pipeline::accumulator::AccumulatorSettings;
 use crate::pipeline::attempt::Stages;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
+use crate::playlist::longest_segment_millis;
 use crate::source::FrameSource;
 use crate::store::{Store, StoreSettings};
 
@@ -155,8 +156,7 @@ fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
         quality: processing.quality,
         timeline: TimelineSettings {
             playback: processing.playback,
-            // What still rounds to the target (RFC 8216 section 4.3.3.1).
-            max_segment_millis: target_secs.saturating_mul(1_000).saturating_add(499),
+            max_segment_millis: longest_segment_millis(target_secs),
             default_interval_millis: processing.segment_duration_secs.saturating_mul(1_000)
                 / frames,
             encoding: encoding_number(processing),

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::CommandError;
 use super::assembly::Parts;
 use super::signals::stop_on_signals;
-use crate::config::{Config, PulsarAuth as AuthConfig, PulsarConfig};
+use crate::config::{Config, PulsarConfig};
 use crate::http::{Health, Metrics, serve_ops};
-use crate::source::pulsar::{PulsarAuth, PulsarSettings, PulsarSource, PulsarTls, Secret};
+use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
 
 /// Runs the worker until it is told to stop.
 ///
@@ -70,20 +70,8 @@ async fn start_ops(
 fn pulsar_settings(config: &PulsarConfig) -> PulsarSettings {
     PulsarSettings {
         admin_url: config.admin_url.clone(),
-        auth: match &config.auth {
-            AuthConfig::None => PulsarAuth::None,
-            AuthConfig::Token(token) => PulsarAuth::Token(Secret::new(token.expose())),
-            AuthConfig::TokenFile(path) => PulsarAuth::TokenFile(path.clone()),
-            AuthConfig::OAuth2 { issuer_url, credentials_file, audience, scope } => {
-                PulsarAuth::OAuth2 {
-                    issuer_url: issuer_url.clone(),
-                    credentials_file: credentials_file.clone(),
-                    audience: audience.clone(),
-                    scope: scope.clone(),
-                }
-            }
-        },
-        tls: PulsarTls { trust_certs_file: config.tls.trust_certs_file.clone() },
+        auth: config.auth.clone(),
+        tls: PulsarTls { trust_certs_file: config.tls_trust_certs_file.clone() },
         ..PulsarSettings::new(
             &config.service_url,
             &config.topic,

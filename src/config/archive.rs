@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::reader::Reader;
-use super::secret::Secret;
 use super::setting::{Setting, Takes};
+use crate::model::Secret;
 
 static ENABLED: Setting = Setting {
     variable: "ARCHIVE_ENABLED",

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::secret::Secret;
 use super::setting::{Setting, Takes};
+use crate::source::pulsar::PulsarAuth;
 
 static SERVICE_URL: Setting = Setting {
     variable: "PULSAR_SERVICE_URL",
@@ -63,25 +63,6 @@ static TLS_TRUST_CERTS_FILE: Setting = Setting {
     secret: false,
     help: "PEM file of the certificate authorities to trust, for a broker with a private one. \
            Without it the public authorities.",
-};
-
-static TLS_ALLOW_INSECURE: Setting = Setting {
-    variable: "PULSAR_TLS_ALLOW_INSECURE",
-    flag: "pulsar-tls-allow-insecure",
-    default: Some("false"),
-    takes: Takes::Bool,
-    secret: false,
-    help: "Whether any certificate of the broker is good. For trying things out only: anybody \
-           could be the broker.",
-};
-
-static TLS_VERIFY_HOSTNAME: Setting = Setting {
-    variable: "PULSAR_TLS_VERIFY_HOSTNAME",
-    flag: "pulsar-tls-verify-hostname",
-    default: Some("true"),
-    takes: Takes::Bool,
-    secret: false,
-    help: "Whether the broker's certificate has to be for the host of the service URL.",
 };
 
 static AUTH_TOKEN: Setting = Setting {
@@ -149,8 +130,6 @@ pub(super) static SETTINGS: &[&Setting] = &[
     &SUBSCRIPTION,
     &CONSUMER_NAME,
     &TLS_TRUST_CERTS_FILE,
-    &TLS_ALLOW_INSECURE,
-    &TLS_VERIFY_HOSTNAME,
     &AUTH_TOKEN,
     &AUTH_TOKEN_FILE,
     &OAUTH2_ISSUER_URL,
@@ -172,43 +151,10 @@ pub struct PulsarConfig {
     pub subscription: String,
     /// This worker's name at the broker.
     pub consumer_name: String,
-    /// How the broker proves who it is.
-    pub tls: TlsConfig,
+    /// PEM file of the authorities to trust under `pulsar+ssl://`, beside the public ones.
+    pub tls_trust_certs_file: Option<PathBuf>,
     /// How the worker does.
     pub auth: PulsarAuth,
-}
-
-/// How the broker proves who it is, under `pulsar+ssl://`.
-#[derive(Clone, Debug)]
-pub struct TlsConfig {
-    /// PEM file of authorities; the public ones without it.
-    pub trust_certs_file: Option<PathBuf>,
-    /// Any certificate is good.
-    pub allow_insecure: bool,
-    /// The certificate has to be the host's.
-    pub verify_hostname: bool,
-}
-
-/// How the worker logs in.
-#[derive(Clone, Debug)]
-pub enum PulsarAuth {
-    /// Not at all.
-    None,
-    /// With this token.
-    Token(Secret),
-    /// With the token in this file.
-    TokenFile(PathBuf),
-    /// With a token that an issuer gives out for client credentials (RFC 6749, 4.4).
-    OAuth2 {
-        /// The issuer.
-        issuer_url: String,
-        /// JSON file with client_id and client_secret.
-        credentials_file: PathBuf,
-        /// What the token is for.
-        audience: Option<String>,
-        /// What it allows.
-        scope: Option<String>,
-    },
 }
 
 /// Reads this concern's settings.
@@ -219,11 +165,7 @@ pub(super) fn read(reader: &mut Reader<'_>, host_name: &str) -> PulsarConfig {
         topic: reader.text(&TOPIC),
         subscription: reader.text(&SUBSCRIPTION),
         consumer_name: reader.optional(&CONSUMER_NAME).unwrap_or_else(|| host_name.to_owned()),
-        tls: TlsConfig {
-            trust_certs_file: reader.path(&TLS_TRUST_CERTS_FILE),
-            allow_insecure: reader.bool(&TLS_ALLOW_INSECURE),
-            verify_hostname: reader.bool(&TLS_VERIFY_HOSTNAME),
-        },
+        tls_trust_certs_file: reader.path(&TLS_TRUST_CERTS_FILE),
         auth: read_auth(reader),
     }
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use super::secret::Secret;
 use super::setting::{Setting, parse_bool};
 use super::sources::{Origin, Sources};
 use super::{Group, settings};
+use crate::model::Secret;
 
 /// The longest part of a bad value that is repeated, in characters.
 const SHOWN_CHARS: usize = 80;

@@ -1,8 +1,8 @@
 //! The optional Redis, for other services that read from it.
 
 use super::reader::Reader;
-use super::secret::Secret;
 use super::setting::{Setting, Takes};
+use crate::model::Secret;
 
 static URL: Setting = Setting {
     variable: "REDIS_URL",

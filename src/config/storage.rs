@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::secret::Secret;
 use super::setting::{Setting, Takes};
+use crate::model::Secret;
 
 pub(super) static TYPE: Setting = Setting {
     variable: "STORAGE_TYPE",

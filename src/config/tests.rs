@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::media::{Container, Playback};
+use crate::source::pulsar::PulsarAuth;
 
 /// Sources with `environment` alone.
 fn environment(variables: &[(&str, &str)]) -> Sources {

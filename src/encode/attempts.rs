@@ -8,8 +8,7 @@
 use super::helper_process::JobFault;
 use super::pool::EncodeError;
 use super::protocol::{MAX_FRAMES, MAX_JPEG_BYTES};
-use super::{EncodeJob, EncodeOutcome, FrameFault, JobFrame, RejectedFrame};
-use crate::media::timeline::Timeline;
+use super::{EncodeJob, EncodeOutcome, FrameFault, JobFrame, RejectedFrame, StreamSoFar};
 
 /// How often a helper may die at no frame before the job fails.
 const MAX_UNBLAMED_DEATHS: u32 = 3;
@@ -44,9 +43,9 @@ impl Attempts {
         Ok(Self { job, tried, suspects: Vec::new(), rejected, unblamed_deaths: 0 })
     }
 
-    /// Where media time stood before the job.
-    pub fn timeline(&self) -> Option<Timeline> {
-        self.job.timeline
+    /// What was before the job.
+    pub fn stream(&self) -> StreamSoFar {
+        self.job.stream
     }
 
     /// The frames to try next.
@@ -96,7 +95,7 @@ impl Attempts {
 
     /// The outcome when every frame was left out.
     pub fn nothing_left(self) -> EncodeOutcome {
-        let timeline = self.job.timeline;
+        let timeline = self.job.stream.timeline;
         let nothing =
             EncodeOutcome { segments: Vec::new(), rejected: Vec::new(), timeline, cpu_micros: 0 };
         self.finish(nothing)
@@ -112,7 +111,7 @@ mod tests {
 
     fn job(frames: usize) -> Attempts {
         let frame = JobFrame { captured_at: UtcMillis(0), jpeg: Bytes::from_static(b"x") };
-        Attempts::new(EncodeJob { timeline: None, frames: vec![frame; frames] }).unwrap()
+        Attempts::new(EncodeJob { stream: StreamSoFar::NEW, frames: vec![frame; frames] }).unwrap()
     }
 
     fn died(at: Option<usize>) -> JobFault {
@@ -163,6 +162,6 @@ mod tests {
 
     #[test]
     fn an_empty_job_is_refused() {
-        assert!(Attempts::new(EncodeJob { timeline: None, frames: Vec::new() }).is_err());
+        assert!(Attempts::new(EncodeJob { stream: StreamSoFar::NEW, frames: Vec::new() }).is_err());
     }
 }

@@ -143,7 +143,10 @@ impl Encoder {
             }
         }
         let shown: Vec<ShownFrame> = good.iter().map(|good| good.shown(&job.frames)).collect();
-        let (plans, timeline) = plan(job.timeline.as_ref(), &shown, &self.settings.timeline);
+        let mut settings = self.settings.timeline;
+        settings.max_segment_millis =
+            settings.max_segment_millis.min(job.stream.max_segment_millis);
+        let (plans, timeline) = plan(job.stream.timeline.as_ref(), &shown, &settings);
         report(Step::Encoding);
         let mut segments = Vec::with_capacity(plans.len());
         for plan in &plans {

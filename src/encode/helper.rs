@@ -73,8 +73,8 @@ fn jobs(stdin: &mut impl Read, stdout: &mut impl Write) -> Result<(), HelperErro
             Some(ToHelper::Setup { .. }) => {
                 return Err(ProtocolError::OutOfTurn("a second setup").into());
             }
-            Some(ToHelper::Job { timeline, frames }) => {
-                let job = EncodeJob { timeline, frames: receive_frames(stdin, &frames)? };
+            Some(ToHelper::Job { stream, frames }) => {
+                let job = EncodeJob { stream, frames: receive_frames(stdin, &frames)? };
                 answer(stdout, &mut encoder, &job)?;
             }
             #[cfg(feature = "failpoints")]
@@ -181,6 +181,7 @@ fn send_outcome(stdout: &mut impl Write, outcome: &EncodeOutcome) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::StreamSoFar;
     use crate::encode::{EncodeSettings, Quality};
     use crate::media::timeline::TimelineSettings;
     use crate::media::{Container, Playback};
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_job_before_the_setup_is_refused() {
-        let job = ToHelper::Job { timeline: None, frames: Vec::new() };
+        let job = ToHelper::Job { stream: StreamSoFar::NEW, frames: Vec::new() };
         let mut out = Vec::new();
         assert!(jobs(&mut &protocol::encode(&job).unwrap()[..], &mut out).is_err());
         assert!(out.is_empty());
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn the_answer_names_each_frame_and_then_the_outcome() {
         let frame = JobFrame { captured_at: UtcMillis(0), jpeg: Bytes::from_static(b"<html>") };
-        let job = EncodeJob { timeline: None, frames: vec![frame.clone(), frame] };
+        let job = EncodeJob { stream: StreamSoFar::NEW, frames: vec![frame.clone(), frame] };
         let mut out = Vec::new();
         answer(&mut out, &mut Encoder::new(settings()).unwrap(), &job).unwrap();
         let mut messages = Vec::new();

@@ -17,7 +17,7 @@ use super::protocol::{
     self, Done, FrameHeader, FromHelper, MAX_FILE_BYTES, MAX_JPEG_BYTES, PREFIX_BYTES,
     ProtocolError, SegmentHeader, ToHelper,
 };
-use super::{EncodeOutcome, EncodedSegment, JobFrame, Sandbox};
+use super::{EncodeOutcome, EncodedSegment, JobFrame, Sandbox, StreamSoFar};
 use crate::media::timeline::Timeline;
 
 /// The hidden subcommand that makes the binary a helper.
@@ -76,6 +76,9 @@ impl HelperProcess {
         command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
         let mut child = command
             .kill_on_drop(true)
+            // Ctrl-C at a terminal goes to the whole group of the worker, which then needs its
+            // helpers to finish what is under way.
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("{}: {error}", settings.command.display()))?;
         let (Some(stdin), Some(stdout), Some(stderr)) =
@@ -113,16 +116,18 @@ impl HelperProcess {
     /// each.
     pub async fn run(
         &mut self,
-        timeline: Option<Timeline>,
+        stream: StreamSoFar,
         frames: &[JobFrame],
         frame_limit: Duration,
     ) -> Result<EncodeOutcome, JobFault> {
-        match timeout(frame_limit, self.submit(timeline, frames)).await {
+        match timeout(frame_limit, self.submit(stream, frames)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.died(None, &error).await),
             Err(_) => return Err(JobFault::TimedOut { at: None }),
         }
         let mut at = None;
+        let mut begun = 0;
+        let mut encoding = false;
         let mut limit = frame_limit;
         loop {
             let message = match timeout(limit, self.receive()).await {
@@ -131,13 +136,19 @@ impl HelperProcess {
                 Err(_) => return Err(JobFault::TimedOut { at }),
             };
             match message {
-                FromHelper::Frame(index) if index < frames.len() => at = Some(index),
-                FromHelper::Encoding => {
+                // Each step once: or a helper could go on for ever, a step at a time.
+                FromHelper::Frame(index) if index == begun && index < frames.len() => {
+                    at = Some(index);
+                    begun += 1;
+                }
+                FromHelper::Encoding if !encoding => {
                     at = None;
+                    begun = frames.len();
+                    encoding = true;
                     limit = frame_limit.saturating_mul(u32::try_from(frames.len()).unwrap_or(1));
                 }
                 FromHelper::Done(done) => {
-                    return match timeout(limit, self.outcome(done, frames.len())).await {
+                    return match timeout(limit, self.outcome(done, stream.timeline, frames)).await {
                         Ok(Ok(outcome)) => Ok(outcome),
                         Ok(Err(error)) => Err(self.died(None, &error).await),
                         Err(_) => Err(JobFault::TimedOut { at: None }),
@@ -154,7 +165,7 @@ impl HelperProcess {
 
     async fn submit(
         &mut self,
-        timeline: Option<Timeline>,
+        stream: StreamSoFar,
         frames: &[JobFrame],
     ) -> Result<(), ProtocolError> {
         let headers = frames.iter().map(|frame| {
@@ -162,7 +173,7 @@ impl HelperProcess {
             Ok(FrameHeader { captured_at: frame.captured_at, jpeg_bytes })
         });
         let frame_headers = headers.collect::<Result<_, ProtocolError>>()?;
-        let job = ToHelper::Job { timeline, frames: frame_headers };
+        let job = ToHelper::Job { stream, frames: frame_headers };
         self.stdin.write_all(&protocol::encode(&job)?).await?;
         for frame in frames {
             self.stdin.write_all(&frame.jpeg).await?;
@@ -177,13 +188,24 @@ impl HelperProcess {
         protocol::decode(&header)
     }
 
-    async fn outcome(&mut self, done: Done, frames: usize) -> Result<EncodeOutcome, ProtocolError> {
+    async fn outcome(
+        &mut self,
+        done: Done,
+        before: Option<Timeline>,
+        frames: &[JobFrame],
+    ) -> Result<EncodeOutcome, ProtocolError> {
         let shown = done.segments.iter().flat_map(|segment| &segment.frames);
         let left_out = done.rejected.iter().map(|rejected| &rejected.frame);
         let mut seen: Vec<usize> = shown.chain(left_out).copied().collect();
         seen.sort_unstable();
-        if !seen.iter().copied().eq(0..frames) {
+        if !seen.iter().copied().eq(0..frames.len()) {
             return Err(ProtocolError::OutOfTurn("an outcome of other frames than the job's"));
+        }
+        // A device's later frames would all be late.
+        let newest = frames.iter().map(|frame| frame.captured_at);
+        let newest = newest.chain(before.map(|before| before.last_captured_at)).max();
+        if done.timeline.map(|after| after.last_captured_at) > newest {
+            return Err(ProtocolError::OutOfTurn("a timeline beyond the job's last frame"));
         }
         let mut segments = Vec::with_capacity(done.segments.len());
         for header in done.segments {

@@ -64,11 +64,26 @@ pub struct JobFrame {
     pub jpeg: Bytes,
 }
 
-/// The frames of one device that go together, and where its media time stands.
-#[derive(Clone, Debug)]
-pub struct EncodeJob {
+/// What a job has to know of the device's stream.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StreamSoFar {
     /// Where the segment before ended; none for a device's first.
     pub timeline: Option<Timeline>,
+    /// The longest segment that the stream's playlist can list, in milliseconds: its target
+    /// duration was fixed with its first segment, whatever the settings have become.
+    pub max_segment_millis: u32,
+}
+
+impl StreamSoFar {
+    /// A stream without segments, which the settings alone bound.
+    pub const NEW: Self = Self { timeline: None, max_segment_millis: u32::MAX };
+}
+
+/// The frames of one device that go together, and the stream that they go on.
+#[derive(Clone, Debug)]
+pub struct EncodeJob {
+    /// What was before them.
+    pub stream: StreamSoFar,
     /// At least one.
     pub frames: Vec<JobFrame>,
 }

@@ -175,7 +175,7 @@ impl EncoderPool {
                 None => self.start_helper().await?,
             };
             let limit = self.settings.frame_time_limit;
-            match helper.run(attempts.timeline(), &frames, limit).await {
+            match helper.run(attempts.stream(), &frames, limit).await {
                 Ok(outcome) => {
                     self.idle().push(helper);
                     return Ok(attempts.finish(outcome));

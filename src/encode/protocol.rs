@@ -8,7 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{EncodeSettings, RejectedFrame, Sandbox};
+use super::{EncodeSettings, RejectedFrame, Sandbox, StreamSoFar};
 use crate::media::timeline::{PictureSize, Timeline};
 use crate::model::UtcMillis;
 
@@ -37,7 +37,7 @@ pub(super) enum ToHelper {
         memory_limit_bytes: u64,
     },
     /// A job; its JPEGs follow.
-    Job { timeline: Option<Timeline>, frames: Vec<FrameHeader> },
+    Job { stream: StreamSoFar, frames: Vec<FrameHeader> },
     /// Try what the sandbox forbids.
     #[cfg(feature = "failpoints")]
     Probe,
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_message_reads_back_and_its_prefix_is_its_length() {
         let job = ToHelper::Job {
-            timeline: None,
+            stream: StreamSoFar::NEW,
             frames: vec![FrameHeader { captured_at: UtcMillis(-7), jpeg_bytes: 3 }],
         };
         let bytes = encode(&job).unwrap();

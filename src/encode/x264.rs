@@ -23,29 +23,44 @@ const STRUCTURE: &str = "keyint=infinite:scenecut=0:bframes=0:weightp=0:slices=1
 /// * 8x8 transform with 8x8 intra prediction, and a weak deblocking filter: quality for little;
 /// * dead zones wider than x264's: no bits for noise that the next picture does not share;
 /// * chroma two steps coarser: camera chroma is soft;
-/// * the first picture 2.4 times as fine as the others (x264: 1.4): a fixed camera's background
-///   is then copied from it;
+/// * the first picture much finer than the others ([`FIRST_PICTURE_RATIO`]): a fixed camera's
+///   background is then copied from it;
 /// * `qcomp` 0.5 (x264: 0.6) with a higher rate factor: the same for clean pictures, fewer bytes
 ///   and less time for noisy ones;
 /// * no adaptive quantisation: it spends bits on flat areas, a sky's noise above all.
 const TOOLS: &str = "cabac=1:8x8dct=1:analyse=i8x8:deadzone-inter=32:deadzone-intra=24:\
-    chroma-qp-offset=2:no-deblock=0:deblock=-1,-1:ipratio=2.4";
+    chroma-qp-offset=2:no-deblock=0:deblock=-1,-1";
 
 impl Quality {
-    /// x264's constant rate factor for pictures a second apart, lower is better.
+    /// x264's constant rate factor at [`REFERENCE_RATE`], lower is better.
     fn rate_factor(self) -> f64 {
         match self {
-            Self::Low => 31.5,
-            Self::Standard => 27.5,
-            Self::High => 24.0,
+            Self::Low => 28.5,
+            Self::Standard => 24.5,
+            Self::High => 21.0,
         }
     }
 }
 
-/// x264 takes pictures that follow each other faster to be worth less: (1 - qcomp) * 6 steps for
-/// each doubling. Ours are seconds apart whatever the stream says, so
-/// that is taken back.
+/// The pictures a second that the figures here were measured at.
+const REFERENCE_RATE: f64 = 2.0;
+
+/// How much finer the first picture is than the others at [`REFERENCE_RATE`] (x264: 1.4).
+const FIRST_PICTURE_RATIO: f64 = 2.4;
+
+/// x264 takes pictures that follow each other faster to be worth less: by (1 - qcomp) * 6 steps
+/// for each doubling of their rate.
 const STEPS_PER_DOUBLING: f64 = 3.0;
+
+/// The rate factor and the first picture's ratio for another rate. Our pictures are seconds
+/// apart whatever the stream says, so x264's steps are taken back. Not from the first
+/// picture though: that one's quantiser is the rate factor less its ratio, six steps a doubling,
+/// at any rate.
+fn rate_factor_and_ratio(quality: Quality, pictures_per_second: u32) -> (f64, f64) {
+    let doublings = (f64::from(pictures_per_second) / REFERENCE_RATE).log2();
+    let steps = STEPS_PER_DOUBLING * doublings;
+    (quality.rate_factor() - steps, FIRST_PICTURE_RATIO / (steps / 6.0).exp2())
+}
 
 /// Encodes `pictures`, all of one `size`, as one closed group: one access unit each, Annex B.
 ///
@@ -100,11 +115,11 @@ fn open(
     video.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
     let mut options = Dictionary::new();
     options.set("preset", "ultrafast");
-    let steps = STEPS_PER_DOUBLING * f64::from(rate).log2();
-    options.set("crf", &format!("{:.2}", quality.rate_factor() - steps));
+    let (factor, ratio) = rate_factor_and_ratio(quality, pictures_per_second.max(1));
+    options.set("crf", &format!("{factor:.2}"));
     // JFIF 1.02 puts chroma samples between the luma samples.
     options.set("chroma_sample_location", "center");
-    options.set("x264-params", &format!("{STRUCTURE}:{TOOLS}"));
+    options.set("x264-params", &format!("{STRUCTURE}:{TOOLS}:ipratio={ratio:.3}"));
     video.open_as_with(codec, options)
 }
 

@@ -6,8 +6,10 @@ mod clock;
 mod event;
 mod id;
 mod instant;
+mod secret;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::{ClaimedIds, EventError, FrameEvent, PlausibleTimes};
 pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError};
 pub use instant::UtcMillis;
+pub use secret::Secret;

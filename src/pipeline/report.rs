@@ -121,9 +121,12 @@ impl Observer for Reporter {
         trouble: &(dyn Error + 'static),
         delay: Duration,
     ) {
-        self.metrics.error(reason);
         match reason {
+            // Normal when devices move between workers.
             "fenced" => self.metrics.fenced_commits.inc(),
+            _ => self.metrics.error(reason),
+        }
+        match reason {
             "storage" => {
                 self.health.set(Part::Storage, Condition::NotReady(trouble.to_string()));
             }

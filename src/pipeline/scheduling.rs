@@ -78,7 +78,7 @@ impl Schedule {
     }
 
     /// The group to encode next; its device is busy until [`Schedule::finished`].
-    pub fn next(&mut self) -> Option<Work> {
+    pub fn take_next(&mut self) -> Option<Work> {
         let backlogs_turn = self.live_turns >= LIVE_TURNS && !self.backlog.is_empty();
         let device = if backlogs_turn || self.live.is_empty() {
             self.live_turns = 0;
@@ -153,7 +153,7 @@ mod tests {
         Schedule::new(Duration::from_secs(60))
     }
 
-    fn name(work: Work) -> String {
+    fn name(work: &Work) -> String {
         work.group.frames[0].event_id.to_string()
     }
 
@@ -164,11 +164,11 @@ mod tests {
             schedule.push(group("flood", number, 5), NOW);
         }
         schedule.push(group("calm", 0, 5), NOW);
-        assert_eq!(schedule.next().map(name).unwrap(), "flood-0");
-        assert_eq!(schedule.next().map(name).unwrap(), "calm-0");
-        assert!(schedule.next().is_none(), "the flood's second group waits for its first");
+        assert_eq!(schedule.take_next().as_ref().map(name).unwrap(), "flood-0");
+        assert_eq!(schedule.take_next().as_ref().map(name).unwrap(), "calm-0");
+        assert!(schedule.take_next().is_none(), "the flood's second group waits for its first");
         schedule.finished(&group("flood", 0, 0).group.device, NOW);
-        assert_eq!(schedule.next().map(name).unwrap(), "flood-1");
+        assert_eq!(schedule.take_next().as_ref().map(name).unwrap(), "flood-1");
     }
 
     #[test]
@@ -178,7 +178,8 @@ mod tests {
             schedule.push(group(&format!("old{number}"), 0, 7_200), NOW);
             schedule.push(group(&format!("new{number}"), 0, 5), NOW);
         }
-        let order: Vec<_> = std::iter::from_fn(|| schedule.next()).map(name).collect();
+        let order: Vec<_> =
+            std::iter::from_fn(|| schedule.take_next()).map(|work| name(&work)).collect();
         assert_eq!(order[..5], ["new0-0", "new1-0", "new2-0", "old0-0", "new3-0"]);
         assert_eq!(order.len(), 16);
     }
@@ -188,17 +189,17 @@ mod tests {
         let mut schedule = schedule();
         schedule.push(group("a", 0, 5), NOW);
         schedule.push(group("a", 1, 5), NOW);
-        let first = schedule.next().unwrap();
-        assert!(schedule.next().is_none());
+        let first = schedule.take_next().unwrap();
+        assert!(schedule.take_next().is_none());
         schedule.retry(first, NOW);
-        assert_eq!(schedule.next().map(name).unwrap(), "a-0");
+        assert_eq!(schedule.take_next().as_ref().map(name).unwrap(), "a-0");
     }
 
     #[test]
     fn nothing_is_kept_of_a_device_whose_groups_are_done() {
         let mut schedule = schedule();
         schedule.push(group("a", 0, 5), NOW);
-        let device = schedule.next().unwrap().group.device;
+        let device = schedule.take_next().unwrap().group.device;
         schedule.finished(&device, NOW);
         assert!(schedule.queues.is_empty());
         assert_eq!(schedule.groups_waiting(), 0);

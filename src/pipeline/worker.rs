@@ -132,7 +132,7 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => break,
                 delivery = self.source.next(), if !ended => match delivery {
-                    Some(delivery) => self.take(delivery),
+                    Some(delivery) => self.take(&delivery),
                     None => ended = true,
                 },
                 Some(result) = self.attempts.join_next() => match result {
@@ -158,7 +158,7 @@ impl Worker {
         Ok(())
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    fn take(&mut self, delivery: &Delivery) {
         let now = self.stages.clock.now();
         let event = match FrameEvent::parse(&delivery.payload, PlausibleTimes::around(now)) {
             Ok(event) => event,
@@ -222,7 +222,7 @@ impl Worker {
 
     fn start_attempts(&mut self) {
         while self.attempts.len() < self.settings.groups_under_way {
-            let Some(work) = self.schedule.next() else { break };
+            let Some(work) = self.schedule.take_next() else { break };
             let known = self.states.remove(&work.group.device);
             let stages = Arc::clone(&self.stages);
             self.attempts.spawn(async move { attempt(&stages, work, known).await });

@@ -24,7 +24,7 @@ mod render;
 mod window;
 
 pub use render::{init_file_name, media_file_name};
-pub use window::{Entry, NewEntry, Window};
+pub use window::{Entry, NewEntry, Window, longest_segment_millis};
 
 /// EXT-X-VERSION, the same for a playlist's whole life: 6 is what EXT-X-MAP asks for (RFC 8216
 /// section 7), and a transport stream may say it too, so a change of the container is no change

@@ -82,6 +82,12 @@ pub struct Window {
     pub entries: Vec<Entry>,
 }
 
+/// The longest segment in milliseconds that a playlist of this target duration can list: what
+/// still rounds to it (RFC 8216 section 4.3.3.1).
+pub fn longest_segment_millis(target_duration_secs: u32) -> u32 {
+    target_duration_secs.saturating_mul(1_000).saturating_add(499)
+}
+
 impl Window {
     /// An empty window whose first segment will be `media_sequence`.
     pub fn new(
@@ -97,10 +103,9 @@ impl Window {
         self.media_sequence.saturating_add(self.entries.len() as u64)
     }
 
-    /// The longest a segment may last in milliseconds: what still rounds to the target
-    /// duration (RFC 8216 section 4.3.3.1).
+    /// The longest a segment may last in milliseconds.
     pub fn max_duration_millis(&self) -> u64 {
-        u64::from(self.target_duration_secs) * 1_000 + 499
+        longest_segment_millis(self.target_duration_secs).into()
     }
 
     /// Lists a segment after the others and decides what is written of it, for good.

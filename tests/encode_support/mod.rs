@@ -14,6 +14,7 @@ use bytes::Bytes;
 use jpeg_encoder::{ColorType, SamplingFactor};
 use stream_processor::encode::{
     EncodeJob, EncodeSettings, EncodedSegment, EncoderPool, JobFrame, PoolSettings, Quality,
+    StreamSoFar,
 };
 use stream_processor::media::timeline::TimelineSettings;
 use stream_processor::media::{Container, Playback};
@@ -55,7 +56,7 @@ pub fn job(jpegs: impl IntoIterator<Item = Vec<u8>>) -> EncodeJob {
         captured_at: START.plus_millis(index * 5_000),
         jpeg: Bytes::from(jpeg),
     });
-    EncodeJob { timeline: None, frames: frames.collect() }
+    EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
 }
 
 /// SplitMix64: seeded, and the same everywhere.

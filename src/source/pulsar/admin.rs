@@ -8,8 +8,8 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::settings::{PulsarAuth, PulsarSettings, Secret};
-use crate::model::UtcMillis;
+use super::settings::{PulsarAuth, PulsarSettings};
+use crate::model::{Secret, UtcMillis};
 
 /// What waits in the subscription, over all partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl PulsarAdmin {
         let mut request = self.http.get(url);
         match &self.bearer {
             Bearer::None => {}
-            Bearer::Token(token) => request = request.bearer_auth(token.reveal()),
+            Bearer::Token(token) => request = request.bearer_auth(token.expose()),
             Bearer::File(path) => {
                 let token = tokio::fs::read_to_string(path)
                     .await

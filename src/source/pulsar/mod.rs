@@ -32,7 +32,7 @@ use tracing::warn;
 pub use admin::{AdminError, Backlog, PulsarAdmin};
 pub use dead_letter::DEAD_LETTER_SUBSCRIPTION;
 pub use settings::{
-    PulsarAuth, PulsarLimits, PulsarSettings, PulsarSettingsError, PulsarTimings, PulsarTls, Secret,
+    PulsarAuth, PulsarLimits, PulsarSettings, PulsarSettingsError, PulsarTimings, PulsarTls,
 };
 
 use super::{Delivery, FrameSource, Settler, SourceHealth};

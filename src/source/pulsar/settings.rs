@@ -1,30 +1,9 @@
 //! What a Pulsar source needs to know, checked. Secrets never show in `Debug`.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A secret: `Debug` shows that there is one, not which.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// The secret itself: for the wire only, never for a log.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
+use crate::model::Secret;
 
 /// How the worker proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -8,8 +8,8 @@ pub struct Secret(String);
 
 impl Secret {
     /// Hides `text`.
-    pub fn new(text: String) -> Self {
-        Self(text)
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
 
     /// The value itself, for the one who must send it on. Never for a log or an error.

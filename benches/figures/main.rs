@@ -1,0 +1,154 @@
+//! `make bench`: what this worker costs, as ratios to the obvious alternatives measured in the
+//! same run, so that the machine matters little.
+//!
+//! `cargo bench --bench figures -- speed commits` runs those sections only; BENCH_QUICK=1 runs
+//! everything on very little, to see that it works. A figure that misses its bound is marked so;
+//! the exit code is that of the measuring.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "of the tests' support")]
+#![allow(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
+
+mod commits;
+mod encoding;
+mod end_to_end;
+mod footage;
+mod memory;
+mod overhead;
+mod service;
+mod table;
+mod usage;
+mod worker;
+
+#[path = "../../tests/support/broker.rs"]
+#[allow(dead_code, reason = "the tests need more of it")]
+mod broker;
+#[path = "../../tests/support/store_fixture.rs"]
+mod store_fixture;
+
+use std::path::Path;
+use std::time::Instant;
+
+use broker::Broker;
+use end_to_end::Backlog;
+use footage::{Failure, Footage, Kind, cores};
+use table::{Section, say};
+
+/// How much is measured.
+struct Extent {
+    cameras: usize,
+    rounds: usize,
+    /// Of 720p clean and 1080p noisy: devices, and segments of each.
+    backlogs: [(usize, usize); 2],
+    fleets: &'static [usize],
+    day_segments: u64,
+    commit_pairs: u64,
+}
+
+const FULL: Extent = Extent {
+    cameras: 6,
+    rounds: 3,
+    backlogs: [(60, 6), (60, 4)],
+    fleets: &[500, 2_000],
+    day_segments: 2_880,
+    commit_pairs: 200,
+};
+
+const QUICK: Extent = Extent {
+    cameras: 1,
+    rounds: 1,
+    backlogs: [(4, 2), (2, 2)],
+    fleets: &[20],
+    day_segments: 200,
+    commit_pairs: 20,
+};
+
+/// Every section, in the order in which it runs.
+const SECTIONS: [&str; 7] =
+    ["speed", "quality", "pipeline", "repeats", "commits", "memory", "end-to-end"];
+
+/// Sections that need a broker.
+const WITH_BROKER: [&str; 2] = ["memory", "end-to-end"];
+
+fn main() -> Result<(), Failure> {
+    // What cargo passes by itself begins with a dash.
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    if let Some(unknown) = chosen.iter().find(|name| !SECTIONS.contains(&name.as_str())) {
+        return Err(format!("there is no section {unknown:?}, only {SECTIONS:?}").into());
+    }
+    let quick = std::env::var_os("BENCH_QUICK").is_some_and(|value| value != "0");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(if quick { &QUICK } else { &FULL }, &chosen))
+}
+
+async fn run(extent: &Extent, chosen: &[String]) -> Result<(), Failure> {
+    let begun = Instant::now();
+    say(&format!("{} cores, {}", cores(), service::version()?));
+    // On a disk, as storage is.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let footage = Kind::ALL.map(|kind| Footage::make(kind, extent.cameras, folder.path()));
+    let footage = footage.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|c| c == name);
+    let broker = match WITH_BROKER.iter().any(|name| is_chosen(name)) {
+        true => start_broker().await,
+        false => Err("not asked for".into()),
+    };
+    let mut missed = Vec::new();
+    let mut required = 0;
+    for name in SECTIONS.into_iter().filter(|name| is_chosen(name)) {
+        let section = measure(name, extent, &footage, folder.path(), broker.as_ref()).await;
+        match section {
+            Ok(section) => {
+                section.print();
+                let (names, count) = section.missed();
+                missed.extend(names);
+                required += count;
+            }
+            Err(error) => {
+                say(&format!("\n{name}: not measured: {error}"));
+                missed.push(format!("{name}: not measured"));
+            }
+        }
+    }
+    if let Ok(broker) = broker {
+        broker.stop().await;
+    }
+    say(&format!("\n{required} required figures in {} s", begun.elapsed().as_secs()));
+    for name in &missed {
+        say(&format!("  MISSED  {name}"));
+    }
+    Ok(())
+}
+
+async fn measure(
+    name: &str,
+    extent: &Extent,
+    footage: &[Footage],
+    folder: &Path,
+    broker: Result<&Broker, &Failure>,
+) -> Result<Section, Failure> {
+    let broker = || broker.map_err(|error| error.to_string());
+    match name {
+        "speed" => encoding::speed(footage, extent.rounds).await,
+        "quality" => encoding::quality(footage).await,
+        "pipeline" => overhead::pipeline(footage, extent.rounds).await,
+        "repeats" => overhead::repeats(footage, extent.rounds),
+        "commits" => commits::commits(extent.day_segments, extent.commit_pairs).await,
+        "memory" => memory::memory(broker()?, extent.fleets).await,
+        _ => {
+            let kinds = [Kind::ALL[0], Kind::ALL[3]];
+            let backlogs = kinds.into_iter().zip(extent.backlogs);
+            let backlogs = backlogs.map(|(kind, (devices, segments_per_device))| Backlog {
+                kind,
+                devices,
+                segments_per_device,
+            });
+            let backlogs: Vec<_> = backlogs.collect();
+            end_to_end::end_to_end(broker()?, footage, folder, &backlogs).await
+        }
+    }
+}
+
+/// A broker of the bench's own, which ends with it. Its script panics where it has no Java.
+async fn start_broker() -> Result<Broker, Failure> {
+    let started = tokio::spawn(Broker::own("bench")).await;
+    started.map_err(|error| format!("the broker does not start: {error}").into())
+}
