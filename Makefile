@@ -8,11 +8,15 @@ FRAMES ?=
 DURATION ?=
 PORT ?=
 
+# Of `make fuzz`: how long, of each kind of input, and the first input's seed.
+SECONDS ?= 60
+SEED ?= $(shell date +%s)
+
 # The same features everywhere, so that nothing is built twice.
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench lint fmt docs clean
+.PHONY: help setup build demo test fuzz bench lint fmt docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +38,11 @@ test: setup ## Run everything that CI runs: format, lints, tests with a real bro
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	$(CARGO) test --locked $(TEST_FEATURES)
+
+fuzz: ## Try damaged input of every kind [SECONDS=60 SEED=1]
+	@scripts/setup.sh test
+	FUZZ_SECONDS='$(SECONDS)' FUZZ_SEED='$(SEED)' \
+		$(CARGO) test --locked $(TEST_FEATURES) --test fuzz -- --nocapture
 
 bench: ## Measure speed, bytes and memory against the obvious alternatives
 	@scripts/setup.sh test

@@ -23,6 +23,9 @@
 //!
 //! A stage never imports another stage: only [`pipeline`] knows the order.
 
+// What a command has to say goes through one place each; the rest is the log's.
+#![deny(clippy::print_stdout)]
+
 pub mod cli;
 pub mod cmd;
 pub mod config;

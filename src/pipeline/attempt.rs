@@ -17,7 +17,7 @@ use super::accumulator::{Group, HeldFrame};
 use super::ports::{Committed, Encode, Observer};
 use super::steps;
 use crate::crash_point::reached;
-use crate::encode::{EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
+use crate::encode::{EncodeError, EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
 use crate::model::{Clock, DeviceKey, UtcMillis};
 use crate::playlist::longest_segment_millis;
 use crate::source::{Refusal, Settlement, Settler};
@@ -93,7 +93,7 @@ enum Trouble {
     #[error("a frame cannot be read: {0}")]
     Read(#[source] FrameReadError),
     #[error("the encoders cannot work: {0}")]
-    Encode(#[source] crate::encode::EncodeError),
+    Encode(#[source] EncodeError),
     #[error("the commit failed: {0}")]
     Commit(#[source] CommitError),
 }
@@ -103,6 +103,15 @@ impl Trouble {
         match self {
             Self::MissingFile => "frame_not_there_yet",
             Self::Fenced => "fenced",
+            // The device's own: the storage works, and so do the encoders.
+            Self::Open(StoreError::Unreadable { .. } | StoreError::Locked { .. })
+            | Self::Commit(CommitError::Store(
+                StoreError::Unreadable { .. } | StoreError::Locked { .. },
+            )) => "device_state",
+            Self::Commit(CommitError::Refused(_)) => "segment_refused",
+            Self::Encode(
+                EncodeError::Died { .. } | EncodeError::Failed { .. } | EncodeError::Frames { .. },
+            ) => "encode_job",
             Self::Open(_) | Self::Commit(_) => "storage",
             Self::Read(_) => "frame_read",
             Self::Encode(_) => "encoder",
@@ -348,5 +357,32 @@ fn park(
     stages.observer.refused(device, frame, &refusal);
     for delivery in &frame.deliveries {
         stages.settler.settle(Settlement::Park(*delivery, refusal.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Readiness hangs on the names `storage` and `encoder`.
+    #[test]
+    fn trouble_of_one_device_is_not_said_of_the_storage_or_the_encoders() {
+        let unreadable = || StoreError::Unreadable { path: "state.json".into(), detail: "".into() };
+        let died = EncodeError::Died { deaths: 3, reason: "signal: 9".into() };
+        let start = EncodeError::Start { starts: 4, reason: "not found".into() };
+        let full = StoreError::Io {
+            action: "write",
+            path: "state.json".into(),
+            source: std::io::Error::from_raw_os_error(28),
+        };
+        for (trouble, reason) in [
+            (Trouble::Open(unreadable()), "device_state"),
+            (Trouble::Commit(unreadable().into()), "device_state"),
+            (Trouble::Commit(full.into()), "storage"),
+            (Trouble::Encode(died), "encode_job"),
+            (Trouble::Encode(start), "encoder"),
+        ] {
+            assert_eq!(trouble.reason(), reason, "{trouble}");
+        }
     }
 }

@@ -197,7 +197,8 @@ impl Window {
     fn drop_first(&mut self, count: usize) {
         for entry in self.entries.drain(..count) {
             self.media_sequence += 1;
-            self.discontinuity_sequence += u64::from(entry.discontinuity);
+            self.discontinuity_sequence =
+                self.discontinuity_sequence.saturating_add(entry.discontinuity.into());
         }
         self.fill_in_leading_starts();
     }

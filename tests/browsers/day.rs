@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use stream_processor::demo::Scene;
 use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality,
+    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality, StreamSoFar,
 };
 use stream_processor::media::timeline::TimelineSettings;
 use stream_processor::media::{Container, Playback};
@@ -111,7 +111,10 @@ impl Day {
             captured_at,
             jpeg: self.pictures[usize::try_from(taken % PICTURES).expect("small")].clone(),
         });
-        let job = EncodeJob { timeline: self.state.timeline, frames: frames.collect() };
+        let job = EncodeJob {
+            stream: StreamSoFar { timeline: self.state.timeline, ..StreamSoFar::NEW },
+            frames: frames.collect(),
+        };
         let outcome = self.pool.encode(job).await.expect("it is encoded");
         assert!(outcome.rejected.is_empty(), "{:?}", outcome.rejected);
         let [segment] = <[_; 1]>::try_from(outcome.segments).expect("one segment");

@@ -1,15 +1,12 @@
-//! What has to hold for any bytes: one function for each kind that comes from outside. It
-//! panics where it does not, which is what both fuzzers look for.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a check that fails says so by panicking")]
-#![allow(dead_code, reason = "a target of cargo-fuzz takes one of them")]
+//! What has to hold for any bytes: one function for each kind that comes from outside, which
+//! panics where it does not.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stream_processor::encode::{EncodeJob, EncodeOutcome, EncodeSettings, Encoder};
+use stream_processor::encode::{EncodeJob, EncodeOutcome, EncodeSettings, Encoder, StreamSoFar};
 use stream_processor::encode::{JobFrame, Quality};
 use stream_processor::http::snapshot::{self, SnapshotError, Span};
 use stream_processor::media::timeline::{self, PictureSize, ShownFrame, TimelineSettings};
@@ -19,7 +16,7 @@ use stream_processor::playlist::Window;
 
 pub const START: UtcMillis = UtcMillis(1_769_846_400_000);
 
-/// The size of the pictures in the access units that the fuzzers start from.
+/// The size of the pictures in the access units that are damaged.
 pub const SIZE: PictureSize = PictureSize { width: 64, height: 48 };
 
 /// What an error may put into the log.
@@ -91,7 +88,7 @@ pub fn job_with(picture: &[u8]) -> EncodeJob {
         .into_iter()
         .zip(0..)
         .map(|(jpeg, index)| JobFrame { captured_at: START.plus_millis(index * 5_000), jpeg });
-    EncodeJob { timeline: None, frames: frames.collect() }
+    EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
 }
 
 /// The outcome of [`job_with`]: each frame once, the good ones shown.

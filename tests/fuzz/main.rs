@@ -6,7 +6,6 @@
 //! |---|---|
 //! | `FUZZ_SEED` | the first input's seed; a failure prints the one to give |
 //! | `FUZZ_SECONDS` | goes on for so long, each kind, instead of a fixed number of inputs |
-//! | `FUZZ_CORPUS` | a folder to write the undamaged inputs to, for cargo-fuzz |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
@@ -38,7 +37,7 @@ struct Seeds {
     next: u64,
     inputs: u64,
     until: Option<Instant>,
-    /// Hung up on, or fed too late: see [`watch`].
+    /// To a thread that waits for the next one, and no longer than [`HANG`].
     trying: SyncSender<u64>,
 }
 
@@ -70,7 +69,7 @@ impl Iterator for Seeds {
     fn next(&mut self) -> Option<u64> {
         let done = self.next.wrapping_sub(self.first);
         if self.until.map_or(done >= self.inputs, |until| Instant::now() >= until) {
-            println!("{}: {done} inputs from seed {}", self.kind, self.first);
+            eprintln!("{}: {done} inputs from seed {}", self.kind, self.first);
             return None;
         }
         let seed = self.next;
@@ -90,6 +89,7 @@ impl Drop for Seeds {
 
 fn damage(kind: &'static str, inputs: u64, check: impl Fn(&[u8])) {
     let (corpus, words) = material::of(kind);
+    assert!(!corpus.is_empty());
     corpus.iter().for_each(|good| check(good));
     for seed in Seeds::new(kind, inputs) {
         check(&mutate::damaged(&corpus, words, &mut Random(seed)));
@@ -143,21 +143,4 @@ async fn any_picture_leaves_the_helper_at_work() {
         assert_eq!((pool.stats().deaths, pool.stats().time_outs), (0, 0));
     }
     pool.close().await;
-}
-
-#[test]
-fn the_undamaged_inputs_are_good() {
-    let folder = std::env::var_os("FUZZ_CORPUS");
-    for kind in material::KINDS {
-        let (corpus, _) = material::of(kind);
-        assert!(!corpus.is_empty());
-        let Some(folder) = folder.as_ref().map(|folder| std::path::Path::new(folder).join(kind))
-        else {
-            continue;
-        };
-        std::fs::create_dir_all(&folder).unwrap();
-        for (index, bytes) in corpus.iter().enumerate() {
-            std::fs::write(folder.join(index.to_string()), bytes).unwrap();
-        }
-    }
 }

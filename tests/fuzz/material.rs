@@ -9,9 +9,6 @@ use stream_processor::playlist::{NewEntry, Window, init_file_name};
 
 use crate::checks::{SIZE, START};
 
-/// The kinds, named like cargo-fuzz's targets.
-pub const KINDS: [&str; 4] = ["event", "jpeg", "h264", "playlist"];
-
 /// The good inputs of a kind, and its words.
 pub fn of(kind: &str) -> (Vec<Vec<u8>>, &'static [&'static [u8]]) {
     match kind {
@@ -188,6 +185,7 @@ fn playlists() -> Vec<Vec<u8>> {
         window(Container::Ts, 18, 4, 0),
         window(Container::Fmp4, 999_998, 9, 3_600_000),
         window(Container::Ts, u64::MAX - 3, 2, 1),
+        window(Container::Ts, 0, 40, 1).replace("SEQUENCE:2\n", "SEQUENCE:18446744073709551615\n"),
         format!("{}\0from=2026-01-31T08:00:30Z&to=1769846490.5", window(Container::Ts, 0, 5, 1)),
     ];
     texts.map(String::into_bytes).to_vec()
