@@ -135,8 +135,12 @@ impl ClaimedIds {
     /// What is longer is cut: an id has at most 255 bytes.
     const MAX_BYTES: usize = 256;
 
-    /// Reads what is there; nothing when the message is not JSON.
+    /// Reads what is there; nothing when the message is not JSON, or too large to be looked
+    /// into.
     pub fn of(message: &[u8]) -> Self {
+        if message.len() > MAX_MESSAGE_BYTES {
+            return Self::default();
+        }
         let raw = serde_json::from_slice::<Object<RawIds>>(message);
         let raw = raw.map(|Object(raw)| raw).unwrap_or_default();
         let text = |value: Option<serde_json::Value>| match value {

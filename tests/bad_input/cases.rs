@@ -8,6 +8,18 @@ use super::pictures::{self, Odd};
 /// metadata. The client library cannot send a larger one in chunks.
 pub const LARGEST_MESSAGE_BYTES: usize = 5 * 1024 * 1024 - 8 * 1024;
 
+/// As large as a frame event may be.
+const LARGEST_EVENT_BYTES: usize = 64 * 1024;
+
+/// The message with an unknown field that makes it as large as that.
+fn padded(mut good: Vec<u8>, bytes: usize) -> Vec<u8> {
+    good.pop();
+    good.extend(br#","more":""#);
+    good.resize(bytes - 2, b'x');
+    good.extend(b"\"}");
+    good
+}
+
 /// What lies where the frame's path says.
 pub enum Placed {
     Bytes(Vec<u8>),
@@ -97,7 +109,7 @@ fn bad_messages() -> Vec<Case> {
         text("not-json", "message_json", |_| b"<frame/>".to_vec()),
         text("nothing", "message_json", |_| Vec::new()),
         text("cut-off", "message_json", |good| good[..good.len() / 2].to_vec()),
-        text("deep", "message_fields", |_| vec![b'['; 100_000]),
+        text("deep", "message_fields", |_| vec![b'['; 50_000]),
         text("list-of-values", "message_fields", |good| {
             let good: Value = serde_json::from_slice(&good).expect("a good message");
             let order = ["eventId", "clientId", "deviceId", "timestamp", "framePath", "requestId"];
@@ -106,13 +118,8 @@ fn bad_messages() -> Vec<Case> {
             Value::Array(values).to_string().into_bytes()
         }),
         text("another-object", "message_fields", |_| b"{}".to_vec()),
-        text("huge", "message_json", |mut good| {
-            // Valid up to its last byte, which is missing.
-            good.pop();
-            good.extend(br#","more":""#);
-            good.resize(LARGEST_MESSAGE_BYTES, b'x');
-            good
-        }),
+        text("huge", "message_too_large", |good| padded(good, LARGEST_MESSAGE_BYTES)),
+        text("too-large", "message_too_large", |good| padded(good, LARGEST_EVENT_BYTES + 1)),
         field("number-for-event", "message_fields", "eventId", json!(7)),
         field("object-for-device", "message_fields", "deviceId", json!({"id": "x"})),
         field("text-for-location", "message_fields", "location", json!("here")),
@@ -157,16 +164,10 @@ fn odd_but_good() -> Vec<Case> {
     vec![
         Case::new("late-file", Placed::Late, Wanted::Shown(None), Change::None),
         Case::new(
-            "huge-but-good",
+            "large",
             Placed::Bytes(pictures::good(0)),
             Wanted::Shown(None),
-            Change::Text(|mut good| {
-                good.pop();
-                good.extend(br#","more":""#);
-                good.resize(LARGEST_MESSAGE_BYTES - 2, b'x');
-                good.extend(b"\"}");
-                good
-            }),
+            Change::Text(|good| padded(good, LARGEST_EVENT_BYTES)),
         ),
         odd("cmyk", Odd::Cmyk),
         odd("grey", Odd::Grey),

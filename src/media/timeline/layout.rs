@@ -15,6 +15,12 @@ use crate::model::UtcMillis;
 /// do not play fewer than two a second.
 const PICTURE_MILLIS: u64 = 500;
 
+/// A segment has at least this many pictures, whatever it lasts: Chromium's own player holds the
+/// last seven pictures of what it has back, finds nothing in a transport stream of so few, and
+/// gives up (`DEMUXER_ERROR_COULD_NOT_PARSE`; measured with Chromium 156: with seven pictures a
+/// segment no seek succeeds, with eight all do).
+const LEAST_PICTURES: u32 = 8;
+
 /// Captures are brought into this range of milliseconds, so that sums cannot overflow.
 const FARTHEST_CAPTURE_MILLIS: i64 = 1 << 60;
 
@@ -246,6 +252,12 @@ fn show(
         .collect();
     if let Some(last) = showings.last_mut() {
         last.pictures = last.pictures.max(count(least_of_last));
+    }
+    if showings.iter().map(|showing| showing.pictures).sum::<u32>() < LEAST_PICTURES {
+        let each = LEAST_PICTURES.div_ceil(count(showings.len() as u64));
+        for showing in &mut showings {
+            showing.pictures = showing.pictures.max(each);
+        }
     }
     showings
 }

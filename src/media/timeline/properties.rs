@@ -57,7 +57,7 @@ fn check_segment(segment: &SegmentPlan, max_millis: u64) -> Result<u64, TestCase
         prop_assert!(showing.duration_ticks / u64::from(showing.pictures) <= 45_000 + 90_000);
         position += showing.duration_ticks;
     }
-    prop_assert!(segment.showings.iter().map(|s| s.pictures).sum::<u32>() >= 2);
+    prop_assert!(segment.showings.iter().map(|s| s.pictures).sum::<u32>() >= 8);
     prop_assert!(position - start <= max_millis * TICKS_PER_MILLI);
     prop_assert_eq!((position - start) % TICKS_PER_MILLI, 0);
     prop_assert!(position < 1 << 33);

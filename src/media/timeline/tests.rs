@@ -174,12 +174,26 @@ fn one_outage_hardly_moves_the_interval() {
 }
 
 #[test]
-fn a_single_frame_lasts_the_default_interval_and_has_two_pictures_at_least() {
+fn a_single_frame_lasts_the_default_interval() {
     let (segments, _) = plan(None, &frames(&[0]), &realtime());
     assert_eq!((lasts_millis(&segments[0]), pictures(&segments[0])), (5_000, vec![10]));
+}
+
+#[test]
+fn however_short_a_segment_has_eight_pictures_at_an_even_pace() {
     let hasty = TimelineSettings { default_interval_millis: 1, ..realtime() };
-    assert_eq!(pictures(&plan(None, &frames(&[0]), &hasty).0[0]), [2]);
-    assert_eq!(pictures(&plan(None, &frames(&[0]), &timelapse(10)).0[0]), [2]);
+    for (settings, count, wanted) in [
+        (hasty, 1, vec![8]),
+        (timelapse(10), 1, vec![8]),
+        (timelapse(2), 6, vec![2; 6]),
+        (timelapse(2), 8, vec![1; 8]),
+        (realtime(), 1, vec![10]),
+    ] {
+        let (segments, _) = plan(None, &every(5_000, count, 0), &settings);
+        assert_eq!(pictures(&segments[0]), wanted);
+    }
+    let (segments, _) = plan(None, &frames(&[0, 1_000, 2_000]), &realtime());
+    assert_eq!(pictures(&segments[0]), [3, 3, 3]);
 }
 
 #[test]
