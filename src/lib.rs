@@ -17,14 +17,19 @@
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
+//! | `crash_point` | where tests have the process killed | is in a release |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
 //! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
 //!
 //! A stage never imports another stage: only [`pipeline`] knows the order.
 
+// What a command has to say goes through one place each; the rest is the log's.
+#![deny(clippy::print_stdout)]
+
 pub mod cli;
 pub mod cmd;
 pub mod config;
+mod crash_point;
 pub mod demo;
 pub mod encode;
 pub mod http;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use encode_support::*;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process};
 use stream_processor::encode::{EncoderPool, FrameFault, PoolSettings};
 
 /// The helpers that this thread's pool has started: its children with that subcommand.
@@ -148,6 +148,18 @@ async fn a_helper_sees_nothing_of_the_environment_and_three_descriptors() {
         assert_eq!(descriptors, 3);
     }
     assert_eq!(ours.len(), 1);
+    pool.close().await;
+}
+
+/// Ctrl-C at a terminal is a signal to every process of the worker's group. The worker then
+/// finishes what is under way, and needs its helpers for it.
+#[tokio::test]
+async fn a_terminals_signals_do_not_reach_a_helper() {
+    let _turn = TURN.lock().await;
+    let (pool, ours) = started(pool_settings(1)).await;
+    for id in ours {
+        assert_ne!(getpgid(Pid::from_raw(id)).unwrap(), getpgid(None).unwrap());
+    }
     pool.close().await;
 }
 

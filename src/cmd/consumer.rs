@@ -62,6 +62,8 @@ async fn start_ops(
             format!("METRICS_ADDRESS and METRICS_PORT say {listen}, where nothing can be served");
         CommandError::because(sentence, e)
     })?;
+    let address = listener.local_addr().unwrap_or(listen);
+    tracing::info!(%address, "metrics and health are served");
     Ok(tokio::spawn(serve_ops(listener, metrics, health, stop)))
 }
 

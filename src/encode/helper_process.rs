@@ -76,6 +76,9 @@ impl HelperProcess {
         command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
         let mut child = command
             .kill_on_drop(true)
+            // Ctrl-C at a terminal goes to the whole group of the worker, which then needs its
+            // helpers to finish what is under way.
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("{}: {error}", settings.command.display()))?;
         let (Some(stdin), Some(stdout), Some(stderr)) =

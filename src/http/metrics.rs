@@ -18,6 +18,7 @@ const NAMESPACE: &str = "stream_processor";
 pub const ERROR_TYPES: &[&str] = &[
     "message_json",
     "message_fields",
+    "message_too_large",
     "id",
     "timestamp",
     "frame_path",
@@ -51,7 +52,7 @@ pub struct Metrics {
     pub segments_generated: IntCounter,
     /// Devices with a frame in hand or of late.
     pub active_devices: IntGauge,
-    /// Seconds per encode job, waiting for a helper not included.
+    /// Seconds per encode job, waiting for a helper included.
     pub ffmpeg_duration_secs: Histogram,
     /// Frames held in memory.
     pub queued_frames: IntGauge,
@@ -115,7 +116,7 @@ impl Metrics {
             frames_received: on.counter("frames_received_total", "Frame events taken from the source, redelivered and bad ones included.")?,
             segments_generated: on.counter("segments_generated_total", "Segments committed: durable, listed in their playlist.")?,
             active_devices: on.gauge("active_devices", "Devices that this worker holds frames of or has had frames of lately.")?,
-            ffmpeg_duration_secs: on.histogram("ffmpeg_duration_seconds", "Time to decode and encode one segment in a helper, waiting not included. The name is older than the helpers: no ffmpeg command runs.", ENCODE_SECS)?,
+            ffmpeg_duration_secs: on.histogram("ffmpeg_duration_seconds", "Time from handing a group of frames to the encoder helpers until its segments are back, the wait for a free helper included. The name is older than the helpers: no ffmpeg command runs.", ENCODE_SECS)?,
             queued_frames: on.gauge("queued_frames", "Frames taken from the source and not yet committed, parked or given back.")?,
             segments_deleted: on.counter("segments_deleted_total", "Segments removed because they were older than the retention.")?,
             cleanup_duration_secs: on.histogram("cleanup_duration_seconds", "Time of one clean-up run over all devices.", CLEANUP_SECS)?,

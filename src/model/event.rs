@@ -1,9 +1,21 @@
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{ClientId, DeviceId, DeviceKey, EventId, IdError, UtcMillis};
 
 /// The longest `framePath` in bytes (`PATH_MAX`, Linux `limits.h`).
 const MAX_PATH_BYTES: usize = 4_096;
+
+/// The largest message: several times what the longest ids and path take. Thousands are held
+/// at a time, so what one takes must not be its sender's choice.
+const MAX_MESSAGE_BYTES: usize = 64 * 1_024;
+
+/// How much of serde's sentence is kept: it quotes the message.
+const MAX_DETAIL_BYTES: usize = 256;
 
 /// One frame event: the JSON of one message, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +61,15 @@ impl PlausibleTimes {
 /// dead-letter message's reason.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// Not JSON, a missing field or a field of a wrong type; serde says which and where.
+    /// More bytes than any event has.
+    #[error("the message is {0} bytes long; a frame event has at most 65536")]
+    TooLarge(usize),
+    /// Not JSON; serde says where.
+    #[error("the message is not JSON: {0}")]
+    Json(String),
+    /// A missing field or a field of a wrong type; serde says which and where.
     #[error("the message is not a frame event: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Fields(String),
     /// An id that could leave the base path.
     #[error("{field} {source}")]
     Id {
@@ -76,17 +94,68 @@ pub enum EventError {
     },
 }
 
+impl From<serde_json::Error> for EventError {
+    fn from(error: serde_json::Error) -> Self {
+        let mut detail = error.to_string();
+        if detail.len() > MAX_DETAIL_BYTES {
+            detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+            detail += "…";
+        }
+        if error.is_data() { Self::Fields(detail) } else { Self::Json(detail) }
+    }
+}
+
 impl EventError {
     /// A short static name: a metric label, a dead-letter reason.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Malformed(e) if e.is_data() => "message_fields",
-            Self::Malformed(_) => "message_json",
+            Self::TooLarge(_) => "message_too_large",
+            Self::Json(_) => "message_json",
+            Self::Fields(_) => "message_fields",
             Self::Id { .. } => "id",
             Self::Path => "frame_path",
             Self::Timestamp(_) | Self::Implausible { .. } => "timestamp",
         }
     }
+}
+
+/// The ids that a message gives, whatever else is wrong with it: for the log, so that a person
+/// finds the camera. They are unchecked, so they never become a path or a label.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClaimedIds {
+    /// `eventId`, if it is a text.
+    pub event: Option<String>,
+    /// `clientId`, if it is a text.
+    pub client: Option<String>,
+    /// `deviceId`, if it is a text.
+    pub device: Option<String>,
+}
+
+impl ClaimedIds {
+    /// What is longer is cut: an id has at most 255 bytes.
+    const MAX_BYTES: usize = 256;
+
+    /// Reads what is there; nothing when the message is not JSON.
+    pub fn of(message: &[u8]) -> Self {
+        let raw = serde_json::from_slice::<Object<RawIds>>(message);
+        let raw = raw.map(|Object(raw)| raw).unwrap_or_default();
+        let text = |value: Option<serde_json::Value>| match value {
+            Some(serde_json::Value::String(mut text)) => {
+                text.truncate(text.floor_char_boundary(Self::MAX_BYTES));
+                Some(text)
+            }
+            _ => None,
+        };
+        Self { event: text(raw.event_id), client: text(raw.client_id), device: text(raw.device_id) }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawIds {
+    event_id: Option<serde_json::Value>,
+    client_id: Option<serde_json::Value>,
+    device_id: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +172,7 @@ struct RawEvent {
     #[serde(rename = "secondaryKey")]
     _secondary_key: Option<String>,
     #[serde(rename = "location")]
-    _location: Option<RawLocation>,
+    _location: Option<Object<RawLocation>>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +183,29 @@ struct RawLocation {
     _lon: f64,
 }
 
+/// A JSON object. What serde derives for a struct takes an array of its fields' values as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
+
 impl FrameEvent {
     /// Reads one message. Unknown fields are ignored; optional ones are checked for their
     /// type and not kept.
@@ -121,7 +213,10 @@ impl FrameEvent {
     /// # Errors
     /// Whatever keeps the message from naming one frame of one device at one instant.
     pub fn parse(message: &[u8], plausible: PlausibleTimes) -> Result<Self, EventError> {
-        let raw: RawEvent = serde_json::from_slice(message)?;
+        if message.len() > MAX_MESSAGE_BYTES {
+            return Err(EventError::TooLarge(message.len()));
+        }
+        let Object::<RawEvent>(raw) = serde_json::from_slice(message)?;
         let id = |field| move |source| EventError::Id { field, source };
         let event_id = EventId::new(&raw.event_id).map_err(id("eventId"))?;
         let client = ClientId::new(&raw.client_id).map_err(id("clientId"))?;
@@ -170,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_message_still_says_whose_it_is() {
+        let bad = GOOD.replace("\"e1\"", "7").replace("\"d\"", &format!("{:?}", "ä".repeat(200)));
+        let ids = ClaimedIds::of(bad.as_bytes());
+        assert_eq!((ids.event.as_deref(), ids.client.as_deref()), (None, Some("c")));
+        assert_eq!(ids.device, Some("ä".repeat(128)));
+        assert_eq!(ClaimedIds::of(b"\xff"), ClaimedIds::default());
+    }
+
+    #[test]
     fn each_kind_of_bad_message_has_its_reason() {
         for (find, put, reason) in [
             ("{\"eventId", "<{\"eventId", "message_json"),
@@ -185,5 +289,30 @@ mod tests {
             let error = parse(&GOOD.replacen(find, put, 1)).unwrap_err();
             assert_eq!(error.reason(), reason, "{error}");
         }
+    }
+
+    #[test]
+    fn an_array_of_the_fields_values_is_no_event() {
+        let array = r#"["e1","c","d","2026-01-31T08:00:00Z","f.jpg","r",null,null,null]"#;
+        assert_eq!(parse(array).unwrap_err().reason(), "message_fields");
+        let location = GOOD.replacen(r#"{"lat":-33.4,"lon":-70.6}"#, "[-33.4,-70.6]", 1);
+        assert_eq!(parse(&location).unwrap_err().reason(), "message_fields");
+    }
+
+    #[test]
+    fn what_a_message_says_does_not_flood_the_log() {
+        let long = format!("\"{}\"", "é".repeat(10_000));
+        for find in ["1769846400.5", "{\"lat\":-33.4,\"lon\":-70.6}", "-33.4"] {
+            let error = parse(&GOOD.replacen(find, &long, 1)).unwrap_err();
+            assert_eq!(error.reason(), "message_fields");
+            assert!(error.to_string().len() < 1_000, "{find}: {} bytes", error.to_string().len());
+        }
+    }
+
+    #[test]
+    fn a_message_larger_than_any_event_is_not_held() {
+        let unknown = |bytes| GOOD.replacen("[1]", &format!("\"{}\"", "x".repeat(bytes)), 1);
+        assert!(parse(&unknown(60_000)).is_ok());
+        assert_eq!(parse(&unknown(70_000)).unwrap_err().reason(), "message_too_large");
     }
 }

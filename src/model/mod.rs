@@ -9,7 +9,7 @@ mod instant;
 mod secret;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use event::{EventError, FrameEvent, PlausibleTimes};
+pub use event::{ClaimedIds, EventError, FrameEvent, PlausibleTimes};
 pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError};
 pub use instant::UtcMillis;
 pub use secret::Secret;

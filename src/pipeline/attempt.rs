@@ -15,6 +15,8 @@ use futures::future::join_all;
 
 use super::accumulator::{Group, HeldFrame};
 use super::ports::{Committed, Encode, Observer};
+use super::steps;
+use crate::crash_point::reached;
 use crate::encode::{EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
 use crate::model::{Clock, DeviceKey, UtcMillis};
 use crate::playlist::longest_segment_millis;
@@ -185,12 +187,14 @@ async fn run(
     let segments = new_segments(outcome, &frames);
     let count = segments.len() as u64;
     let media_bytes = segments.iter().map(|segment| segment.media.len() as u64).sum();
+    reached(steps::ENCODED);
     let begun = stages.clock.now();
     let committed = stages.store.commit(&device, current, segments, timeline, begun).await;
     let committed = committed.map_err(|error| match error {
         CommitError::Fenced { .. } => Trouble::Fenced,
         other => Trouble::Commit(other),
     })?;
+    reached(steps::COMMITTED);
     let now = stages.clock.now();
     let commit = Committed {
         state: &committed,
@@ -204,7 +208,9 @@ async fn run(
     *state = Some(committed);
     for frame in work.group.frames.drain(..) {
         settle_done(stages, &frame);
+        reached(steps::PART_SETTLED);
     }
+    reached(steps::SETTLED);
     Ok(())
 }
 

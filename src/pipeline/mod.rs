@@ -7,6 +7,7 @@
 //! | [`attempt`] | one group's way through the stages |
 //! | [`worker`] | the loop that wires them |
 //! | [`ports`] | what a test or a simulation may replace |
+//! | [`steps`] | where a test can have the process killed |
 //! | [`report`] | metrics, the log and the board of devices |
 //!
 //! Architecture invariant: only this room knows more than one stage.
@@ -16,4 +17,5 @@ pub mod attempt;
 pub mod ports;
 pub mod report;
 pub mod scheduling;
+pub mod steps;
 pub mod worker;

@@ -13,7 +13,7 @@ use super::ports::{Committed, Observer};
 use super::worker::{Gauge, WorkerGauges};
 use crate::encode::EncodeOutcome;
 use crate::http::{Condition, Health, Metrics, Part};
-use crate::model::{DeviceKey, UtcMillis};
+use crate::model::{ClaimedIds, DeviceKey, UtcMillis};
 use crate::source::{Refusal, SourceHealth};
 
 /// What is known of one device.
@@ -181,11 +181,12 @@ impl Gauge for Reporter {
         });
     }
 
-    fn unreadable(&self, refusal: &Refusal) {
+    fn unreadable(&self, ids: &ClaimedIds, refusal: &Refusal) {
         self.metrics.frames_received.inc();
         self.metrics.error(refusal.reason);
         self.metrics.dead_letters.inc();
-        tracing::warn!(error_type = refusal.reason, detail = %refusal.detail,
+        tracing::warn!(client = ids.client.as_deref(), device = ids.device.as_deref(),
+            event = ids.event.as_deref(), error_type = refusal.reason, detail = %refusal.detail,
             "a message is not a frame event: it goes to the dead-letter topic");
     }
 

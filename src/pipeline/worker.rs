@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::accumulator::{Accumulator, AccumulatorSettings, Offer};
 use super::attempt::{Attempted, Stages, Work, attempt};
 use super::scheduling::{Lane, Schedule};
-use crate::model::{DeviceKey, FrameEvent, PlausibleTimes, UtcMillis};
+use crate::model::{ClaimedIds, DeviceKey, FrameEvent, PlausibleTimes, UtcMillis};
 use crate::source::{Delivery, FrameSource, Refusal, Settlement, SourceHealth};
 use crate::store::DeviceState;
 
@@ -75,7 +75,7 @@ pub trait Gauge: Send + Sync {
     /// There was no room for a frame: it will be asked for again.
     fn deferred(&self);
     /// A delivery was not a frame event.
-    fn unreadable(&self, refusal: &Refusal);
+    fn unreadable(&self, ids: &ClaimedIds, refusal: &Refusal);
     /// Nothing came from these devices for long: they are forgotten.
     fn forgotten(&self, devices: &[DeviceKey]);
 }
@@ -164,7 +164,7 @@ impl Worker {
             Ok(event) => event,
             Err(error) => {
                 let refusal = Refusal { reason: error.reason(), detail: error.to_string() };
-                self.gauge.unreadable(&refusal);
+                self.gauge.unreadable(&ClaimedIds::of(&delivery.payload), &refusal);
                 self.stages.settler.settle(Settlement::Park(delivery.id, refusal));
                 return;
             }

@@ -14,7 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
 use super::layout::{self, HISTORY_FOLDER, LOCK_FILE, SEGMENTS_FOLDER, TEMP_FOLDER};
-use super::steps::{WriteSteps, reached};
+use super::steps::WriteSteps;
+use crate::crash_point::reached;
 use crate::model::DeviceKey;
 
 /// How often a held lock is asked for again: a commit takes some ten milliseconds.

@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use bytes::Bytes;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::Store;
 
@@ -39,7 +40,7 @@ pub enum FrameReadError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// A folder, a pipe, a socket or a device.
+    /// A folder, a pipe, a socket or a device, or a name that no file can have.
     #[error("{path:?} is not a regular file")]
     NotAFile {
         /// What the event said.
@@ -113,10 +114,7 @@ fn read_frame(
         Ok(Some(bytes)) => Ok(bytes.into()),
         Ok(None) => Err(FrameReadError::NotAFile { path }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FrameReadError::NotFound { path }),
-        // A socket (open(2): ENXIO), or a file where a folder should be.
-        Err(e) if is_errno(&e, &[rustix::io::Errno::NXIO, rustix::io::Errno::NOTDIR]) => {
-            Err(FrameReadError::NotAFile { path })
-        }
+        Err(e) if is_errno(&e, &NEVER_A_FILE) => Err(FrameReadError::NotAFile { path }),
         // cap-std's own refusal has no errno; the kernel's is EACCES or EPERM.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied && e.raw_os_error().is_none() => {
             Err(FrameReadError::Outside { path })
@@ -124,6 +122,10 @@ fn read_frame(
         Err(source) => Err(FrameReadError::Io { path, source }),
     }
 }
+
+/// A socket, a file where a folder should be, a name longer than there can be, a link to itself
+/// (open(2)): no later try opens any of them.
+const NEVER_A_FILE: [Errno; 4] = [Errno::NXIO, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP];
 
 /// At most one byte more than the limit; none if it is not a regular file.
 fn read_regular(base: &Dir, path: &Path, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
@@ -142,6 +144,6 @@ fn read_regular(base: &Dir, path: &Path, limit_bytes: u64) -> io::Result<Option<
     Ok(Some(bytes))
 }
 
-fn is_errno(error: &io::Error, any: &[rustix::io::Errno]) -> bool {
-    rustix::io::Errno::from_io_error(error).is_some_and(|errno| any.contains(&errno))
+fn is_errno(error: &io::Error, any: &[Errno]) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| any.contains(&errno))
 }

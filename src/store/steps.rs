@@ -53,21 +53,3 @@ impl WriteSteps {
         [self.begin, self.written, self.synced, self.renamed, self.durable]
     }
 }
-
-/// Passes a named instant: with the fail point set to `return`, the process dies here as by
-/// `kill -9`.
-pub(super) fn reached(step: &'static str) {
-    #[cfg(feature = "failpoints")]
-    fail::fail_point!(step, |_| die());
-    #[cfg(not(feature = "failpoints"))]
-    let _ = step;
-}
-
-#[cfg(feature = "failpoints")]
-fn die() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    // The signal is on its way; nothing of the commit may happen before it arrives.
-    loop {
-        std::thread::park();
-    }
-}

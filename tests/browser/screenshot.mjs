@@ -31,11 +31,13 @@ await judged(verdict, () => withPage({ width: args.width, height: args.height },
     throw new Failure(`${url} cannot be opened: ${error.message.split("\n")[0]}`);
   });
   const isPlaying = () => [...document.querySelectorAll(".tile video")]
-    .some((video) => video.readyState >= 2 && video.currentTime > 0);
+    .some((video) => video.readyState >= 2 && video.currentTime > 0 && video.videoWidth > 0);
   const shown = await page
     .waitForFunction(isPlaying, null, { timeout: args["wait-secs"] * 1000 })
     .catch(() => null);
-  verdict.firstPictureSecs = shown && (Date.now() - began) / 1000;
+  const now = Date.now();
+  verdict.firstPictureSecs = shown && (now - began) / 1000;
+  verdict.firstPictureAtMillis = shown && now;
   await page.waitForTimeout(args["settle-secs"] * 1000);
   if (args.open > 0) await open(page);
   Object.assign(verdict, await page.evaluate(() => {

@@ -6,9 +6,10 @@ import { withHarness } from "./lib/browser.mjs";
 import { Failure, judged, readArgs, seeded } from "./lib/cli.mjs";
 
 const USAGE = "seek.mjs URL|PLAYLIST [--player hlsjs|native] [--count 12] [--seed 1] "
-  + "[--limit-secs 10] [--picture-secs 1] [--edge-secs 0]\n"
+  + "[--limit-secs 10] [--picture-secs 1] [--edge-secs 0] [--pause-secs 0]\n"
   + "  --picture-secs: how long one picture stands at most\n"
-  + "  --edge-secs: how much of a live window's end to keep clear of";
+  + "  --edge-secs: how much of a live window's end to keep clear of\n"
+  + "  --pause-secs: how long to play on after each seek";
 const args = readArgs(USAGE, 1, {
   player: "hlsjs",
   count: 12,
@@ -16,6 +17,7 @@ const args = readArgs(USAGE, 1, {
   "limit-secs": 10,
   "picture-secs": 1,
   "edge-secs": 0,
+  "pause-secs": 0,
 });
 
 /// How far a seek may land from where it was asked to: browsers round to their own time base.
@@ -53,6 +55,7 @@ await judged(verdict, () => withHarness(args.given[0], async (page, url) => {
     seek.fault = fault(seek);
     verdict.seeks.push(seek);
     if (seek.error) break;
+    await pause(args["pause-secs"]);
   }
   const good = verdict.seeks.filter((seek) => !seek.fault);
   verdict.reached = good.length;

@@ -1,0 +1,124 @@
+//! The streams as a viewer has them: the real pipeline in a real browser.
+//!
+//! A live time lapse is shorter than the time it takes to come about, so a player always runs
+//! out of it: time lapses are judged as snapshots of the window.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed expectation fails the test")]
+
+#[path = "support/broker.rs"]
+#[allow(dead_code, reason = "each test binary uses its part of the rig")]
+mod broker;
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/consumer.rs"]
+mod consumer;
+#[path = "browsers/day.rs"]
+mod day;
+#[path = "support/history.rs"]
+mod history;
+#[path = "browsers/live.rs"]
+mod live;
+
+use std::time::{Duration, Instant};
+
+use browser::{StreamServer, Verdict, assert_all_good};
+use day::Day;
+use futures::future::join_all;
+use live::LiveStreams;
+use stream_processor::media::{Container, Playback};
+use tokio::sync::{Mutex, Semaphore};
+
+/// How long each player plays, in seconds.
+const PLAYED_SECS: &str = "90";
+/// Segments of 30 s in a day, and some that have left the window.
+const SEGMENTS_OF_A_DAY: u64 = 2_880 + 4;
+/// A smaller window: it takes no less to seek in it.
+const SEGMENTS_OF_A_TIME_LAPSE: u64 = 240;
+/// How long seeking goes on after each seek, in seconds, while the window moves on.
+const PAUSE_SECS: &str = "3";
+/// How many browsers seek at the same time: more would measure the machine.
+const BROWSERS: usize = 4;
+
+/// Held while a window is made, which takes all cores: what plays live meanwhile would stall.
+static CORES: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live_streams_start_at_the_edge_and_play_on() {
+    let mut running = Vec::new();
+    for container in ["ts", "fmp4"] {
+        running.push(LiveStreams::start(container, 7).await);
+    }
+    drop(CORES.lock().await);
+    let mut players = Vec::new();
+    for streams in &running {
+        for (device, player) in streams.devices.iter().zip(["native", "hlsjs"]) {
+            let url = streams.server.live(device);
+            players.push(async move {
+                let options = ["--player", player, "--secs", PLAYED_SECS];
+                let options = [&[url.as_str()], &options[..]].concat();
+                browser::run("play-live.mjs", &options).await
+            });
+        }
+    }
+    let verdicts = join_all(players).await;
+    for streams in running {
+        streams.finish().await;
+    }
+    assert_all_good(&verdicts);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_s_window_and_a_time_lapse_are_sought_everywhere() {
+    let folder = history_base();
+    let begun = Instant::now();
+    let cores = CORES.lock().await;
+    let lapse = Playback::Timelapse { frame_rate: 2 };
+    let mut days = join_all([
+        Day::make(folder.path(), "day-ts", Container::Ts, Playback::Realtime, SEGMENTS_OF_A_DAY),
+        Day::make(folder.path(), "day-mp4", Container::Fmp4, Playback::Realtime, SEGMENTS_OF_A_DAY),
+        Day::make(folder.path(), "lapse-ts", Container::Ts, lapse, SEGMENTS_OF_A_TIME_LAPSE),
+        Day::make(folder.path(), "lapse-mp4", Container::Fmp4, lapse, SEGMENTS_OF_A_TIME_LAPSE),
+    ])
+    .await;
+    drop(cores);
+    println!("the windows took {:.1} s to make", begun.elapsed().as_secs_f64());
+
+    let lapses = days.split_off(2);
+    let server = StreamServer::of(folder.path()).await;
+    let turns = Semaphore::new(BROWSERS);
+    let seek = async |url: String, player: &str, pause: &str| -> Verdict {
+        let _turn = turns.acquire().await.expect("a turn");
+        let options = ["--player", player, "--pause-secs", pause, "--edge-secs", "30"];
+        browser::run("seek.mjs", &[&[url.as_str()], &options[..]].concat()).await
+    };
+    let growing: Vec<_> = days.into_iter().map(Day::grow).collect();
+    let mut seeks = Vec::new();
+    for day in &growing {
+        seeks.push(seek(server.live(&day.device), "hlsjs", PAUSE_SECS));
+    }
+    for device in growing.iter().map(|day| &day.device).chain(lapses.iter().map(|d| &d.device)) {
+        seeks.push(seek(server.snapshot(device), "native", "0"));
+    }
+    for day in &lapses {
+        seeks.push(seek(server.snapshot(&day.device), "hlsjs", "0"));
+    }
+    let verdicts = join_all(seeks).await;
+    for day in growing {
+        day.finish().await;
+    }
+    for lapse in lapses {
+        lapse.close().await;
+    }
+    assert_all_good(&verdicts);
+    for verdict in &verdicts {
+        assert_eq!(verdict.found["reached"], 12, "{}", verdict.found);
+    }
+}
+
+/// In memory where the machine has room there: a day is synced to disk thousands of times.
+fn history_base() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+}
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
