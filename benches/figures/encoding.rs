@@ -140,11 +140,11 @@ pub async fn quality(all: &[Footage]) -> Result<Section, Failure> {
             section.push(Row::new(format!("{name}: {called}"), cells(theirs)));
             let bytes = if footage.kind.noisy { 0.85 } else { 0.65 };
             section.push(
-                Row::new("    SSIM of the pool less its", [])
+                Row::new(format!("    {name}: SSIM less {called}'s"), [])
                     .required(ours.likeness.all - theirs.likeness.all, Wanted::AtLeast(0.0)),
             );
             section.push(
-                Row::new("    bytes of the pool to its", [])
+                Row::new(format!("    {name}: bytes to {called}'s"), [])
                     .required(ratio(ours.bytes, theirs.bytes), Wanted::AtMost(bytes)),
             );
         }

@@ -56,7 +56,7 @@ pub struct Section {
     rows: Vec<Row>,
 }
 
-const NAME_WIDTH: usize = 38;
+const NAME_WIDTH: usize = 46;
 const CELL_WIDTH: usize = 13;
 
 impl Section {
@@ -85,7 +85,8 @@ impl Section {
         });
         let judged: Vec<_> = judged.collect();
         let missed = judged.iter().filter(|(_, holds)| !holds);
-        let names = missed.map(|(row, _)| format!("{}: {}", self.title, row.name)).collect();
+        let kind = self.title.split(':').next().unwrap_or_default();
+        let names = missed.map(|(row, _)| format!("{kind}: {}", row.name.trim())).collect();
         (names, judged.len())
     }
 
