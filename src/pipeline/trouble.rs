@@ -69,3 +69,30 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Readiness hangs on the names `storage` and `encoder`.
+    #[test]
+    fn trouble_of_one_device_is_not_said_of_the_storage_or_the_encoders() {
+        let unreadable = || StoreError::Unreadable { path: "state.json".into(), detail: "".into() };
+        let died = EncodeError::Died { deaths: 3, reason: "signal: 9".into() };
+        let start = EncodeError::Start { starts: 4, reason: "not found".into() };
+        let full = StoreError::Io {
+            action: "write",
+            path: "state.json".into(),
+            source: std::io::Error::from_raw_os_error(28),
+        };
+        for (trouble, reason) in [
+            (Trouble::Open(unreadable()), "device_state"),
+            (Trouble::Commit(unreadable().into()), "device_state"),
+            (Trouble::Commit(full.into()), "storage"),
+            (Trouble::Encode(died), "encode_job"),
+            (Trouble::Encode(start), "encoder"),
+        ] {
+            assert_eq!(trouble.reason(), reason, "{trouble}");
+        }
+    }
+}
