@@ -7,7 +7,7 @@ mod pipeline_rig;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pipeline_rig::{BAD_JPEG, PATIENCE, Rig, START, device, parked};
+use pipeline_rig::{BAD_JPEG, PATIENCE, POISON_JPEG, Rig, START, device, parked};
 use stream_processor::model::Clock;
 use stream_processor::source::MemoryFeed;
 
@@ -145,6 +145,30 @@ async fn bad_picture_costs_that_picture() {
     parked.sort();
     assert_eq!(parked, [("jpeg_decode", "a-10".to_owned()), ("message_json", String::new())]);
     assert_eq!(rig.seconds("a").await, [0, 5, 15, 20, 25]);
+}
+
+#[tokio::test]
+async fn group_that_is_too_much_for_a_helper_is_done_in_parts() {
+    let (rig, feed) = (Rig::new(), MemoryFeed::new());
+    rig.publish(&feed, "a", every_five_seconds(0..6));
+    let worker = rig.start(&feed);
+    worker.encoder.most_frames.store(2, Ordering::SeqCst);
+    rig.run_until("all is settled", || feed.unsettled() == 0).await;
+    worker.leave().await;
+    assert_eq!(rig.seconds("a").await, seconds(0..6));
+    assert_eq!(parked(&feed), []);
+}
+
+#[tokio::test]
+async fn frame_that_no_helper_can_encode_costs_that_frame() {
+    let (rig, feed) = (Rig::new(), MemoryFeed::new());
+    rig.publish(&feed, "a", every_five_seconds(0..6));
+    rig.write_file("a", 10, POISON_JPEG);
+    let worker = rig.start(&feed);
+    rig.run_until("all is settled", || feed.unsettled() == 0).await;
+    worker.leave().await;
+    assert_eq!(rig.seconds("a").await, [0, 5, 15, 20, 25]);
+    assert_eq!(parked(&feed), [("encode_failed", "a-10".to_owned())]);
 }
 
 #[tokio::test]

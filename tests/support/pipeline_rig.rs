@@ -16,7 +16,7 @@ use stream_processor::media::Playback;
 use stream_processor::media::timeline::{
     PictureSize, ShownFrame, TICKS_PER_MILLI, TimelineSettings, plan,
 };
-use stream_processor::model::{Clock, DeviceKey, EventId, ManualClock, UtcMillis};
+use stream_processor::model::{ClaimedIds, Clock, DeviceKey, EventId, ManualClock, UtcMillis};
 use stream_processor::pipeline::accumulator::{AccumulatorSettings, HeldFrame};
 use stream_processor::pipeline::attempt::Stages;
 use stream_processor::pipeline::ports::{Committed, Encode, Observer};
@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 pub const START: UtcMillis = UtcMillis(1_770_000_000_000);
 /// What a JPEG holds that does not decode.
 pub const BAD_JPEG: &[u8] = b"bad";
+/// What a JPEG holds that no helper can encode, whatever it is tried with.
+pub const POISON_JPEG: &[u8] = b"poison";
 /// How long a frame's file may be missing.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a test waits for what must come, by the machine's clock.
@@ -41,8 +43,10 @@ const SIZE: PictureSize = PictureSize { width: 320, height: 180 };
 
 /// Plans as the real one does; its media are a few bytes.
 pub struct StubEncoder {
-    /// Whether every job fails.
+    /// Whether no helper starts.
     pub broken: AtomicBool,
+    /// How many frames a helper can do at once.
+    pub most_frames: AtomicUsize,
     /// Whether jobs may go on; others wait.
     pub open: watch::Sender<bool>,
     /// How many jobs came.
@@ -58,7 +62,12 @@ impl Encode for StubEncoder {
         let mut open = self.open.subscribe();
         open.wait_for(|open| *open).await.expect("the encoder lives");
         if self.broken.load(Ordering::SeqCst) {
-            return Err(EncodeError::Failed { detail: "the test breaks it".into() });
+            return Err(EncodeError::Start { starts: 4, reason: "the test breaks it".into() });
+        }
+        let too_much = job.frames.iter().any(|frame| frame.jpeg == POISON_JPEG)
+            || job.frames.len() > self.most_frames.load(Ordering::SeqCst);
+        if too_much {
+            return Err(EncodeError::Failed { detail: "no memory".into() });
         }
         let is_bad = |index: &usize| job.frames[*index].jpeg == BAD_JPEG;
         let (bad, good): (Vec<_>, Vec<_>) = (0..job.frames.len()).partition(is_bad);
@@ -72,7 +81,7 @@ impl Encode for StubEncoder {
             default_interval_millis: 5_000,
             encoding: 1,
         };
-        let (plans, timeline) = plan(job.timeline.as_ref(), &shown, &settings);
+        let (plans, timeline) = plan(job.stream.timeline.as_ref(), &shown, &settings);
         let segments = plans.into_iter().map(|segment| {
             let ticks: u64 = segment.showings.iter().map(|showing| showing.duration_ticks).sum();
             let captured_at = shown[segment.frames.start].captured_at;
@@ -143,7 +152,7 @@ impl Gauge for Seen {
     fn deferred(&self) {
         self.deferred.fetch_add(1, Ordering::SeqCst);
     }
-    fn unreadable(&self, _: &Refusal) {}
+    fn unreadable(&self, _: &ClaimedIds, _: &Refusal) {}
     fn forgotten(&self, _: &[DeviceKey]) {}
 }
 
@@ -213,6 +222,7 @@ impl Rig {
     pub fn start(&self, feed: &MemoryFeed) -> Running {
         let encoder = Arc::new(StubEncoder {
             broken: AtomicBool::new(false),
+            most_frames: AtomicUsize::new(usize::MAX),
             open: watch::Sender::new(true),
             begun: AtomicUsize::new(0),
             done: Mutex::default(),
