@@ -8,6 +8,10 @@ FRAMES ?=
 DURATION ?=
 PORT ?=
 
+# Of `make bench`: which sections, all without it: speed quality pipeline repeats commits memory
+# end-to-end.
+SECTIONS ?=
+
 # The same features everywhere, so that nothing is built twice.
 TEST_FEATURES := --features failpoints
 
@@ -35,9 +39,9 @@ test: setup ## Run everything that CI runs: format, lints, tests with a real bro
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	$(CARGO) test --locked $(TEST_FEATURES)
 
-bench: ## Measure speed, bytes and memory against the obvious alternatives
+bench: ## Measure speed, bytes and memory against the obvious alternatives [SECTIONS=speed]
 	@scripts/setup.sh test
-	$(CARGO) bench --locked --bench '*'
+	$(CARGO) bench --locked --bench figures -- $(SECTIONS)
 
 lint: ## Check format, lints, links in the docs, and licences and advisories of dependencies (if cargo-deny is there)
 	$(CARGO) fmt --check
