@@ -8,9 +8,14 @@ FRAMES ?=
 DURATION ?=
 PORT ?=
 
+<<<<<<< HEAD
 # Of `make fuzz`: how long, of each kind of input, and the first input's seed.
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
+=======
+# Of `make bench`: which sections, all without it: speed quality pipeline repeats commits memory
+# end-to-end.
+SECTIONS ?=
 
 # The same features everywhere, so that nothing is built twice.
 TEST_FEATURES := --features failpoints
@@ -44,9 +49,9 @@ fuzz: ## Try damaged input of every kind [SECONDS=60 SEED=1]
 	FUZZ_SECONDS='$(SECONDS)' FUZZ_SEED='$(SEED)' \
 		$(CARGO) test --locked $(TEST_FEATURES) --test fuzz -- --nocapture
 
-bench: ## Measure speed, bytes and memory against the obvious alternatives
+bench: ## Measure speed, bytes and memory against the obvious alternatives [SECTIONS=speed]
 	@scripts/setup.sh test
-	$(CARGO) bench --locked --bench '*'
+	$(CARGO) bench --locked --bench figures -- $(SECTIONS)
 
 lint: ## Check format, lints, links in the docs, and licences and advisories of dependencies (if cargo-deny is there)
 	$(CARGO) fmt --check
