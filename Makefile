@@ -8,11 +8,10 @@ FRAMES ?=
 DURATION ?=
 PORT ?=
 
-<<<<<<< HEAD
 # Of `make fuzz`: how long, of each kind of input, and the first input's seed.
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
-=======
+
 # Of `make bench`: which sections, all without it: speed quality pipeline repeats commits memory
 # end-to-end.
 SECTIONS ?=
