@@ -21,23 +21,20 @@ const STRUCTURE: &str = "keyint=infinite:scenecut=0:bframes=0:weightp=0:slices=1
 /// its time, and the rest moves bits to where SSIM says they show:
 /// * CABAC: a third of the bytes for a tenth of the time;
 /// * 8x8 transform with 8x8 intra prediction, and a weak deblocking filter: quality for little;
-/// * dead zones wider than x264's: no bits for noise that the next picture does not share;
-/// * chroma two steps coarser: camera chroma is soft;
 /// * the first picture much finer than the others ([`FIRST_PICTURE_RATIO`]): a fixed camera's
 ///   background is then copied from it;
 /// * `qcomp` 0.5 (x264: 0.6) with a higher rate factor: the same for clean pictures, fewer bytes
 ///   and less time for noisy ones;
 /// * no adaptive quantisation: it spends bits on flat areas, a sky's noise above all.
-const TOOLS: &str = "cabac=1:8x8dct=1:analyse=i8x8:deadzone-inter=32:deadzone-intra=24:\
-    chroma-qp-offset=2:no-deblock=0:deblock=-1,-1";
+const TOOLS: &str = "cabac=1:8x8dct=1:analyse=i8x8:no-deblock=0:deblock=-1,-1";
 
 impl Quality {
     /// x264's constant rate factor at [`REFERENCE_RATE`], lower is better.
     fn rate_factor(self) -> f64 {
         match self {
-            Self::Low => 28.5,
-            Self::Standard => 24.5,
-            Self::High => 21.0,
+            Self::Low => 29.0,
+            Self::Standard => 24.9,
+            Self::High => 21.5,
         }
     }
 }
