@@ -121,19 +121,18 @@ impl Observer for Reporter {
         trouble: &(dyn Error + 'static),
         delay: Duration,
     ) {
+        let failing = match reason {
+            "storage" => Some(Part::Storage),
+            "encoder" => Some(Part::Encoder),
+            _ => None,
+        };
+        if let Some(part) = failing {
+            self.health.set(part, Condition::NotReady(trouble.to_string()));
+        }
         match reason {
             // Normal when devices move between workers.
             "fenced" => self.metrics.fenced_commits.inc(),
             _ => self.metrics.error(reason),
-        }
-        match reason {
-            "storage" => {
-                self.health.set(Part::Storage, Condition::NotReady(trouble.to_string()));
-            }
-            "encoder" => {
-                self.health.set(Part::Encoder, Condition::NotReady(trouble.to_string()));
-            }
-            _ => {}
         }
         self.update(device, |summary| {
             if summary.trouble_reason != Some(reason) {
