@@ -14,6 +14,7 @@
 //! | [`media`] | JPEG headers, H.264 rewriting, media time, TS and fMP4: bytes in, bytes out | opens a file |
 //! | [`encode`] | the helper processes and the protocol to them | knows devices, stores or sources |
 //! | [`playlist`] | the window and its rendering (pure) | does IO |
+//! | [`session`] | when a session begins and when it is over | writes media |
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
@@ -38,5 +39,6 @@ pub mod media;
 pub mod model;
 pub mod pipeline;
 pub mod playlist;
+pub mod session;
 pub mod source;
 pub mod store;

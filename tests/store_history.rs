@@ -12,7 +12,7 @@ use stream_processor::model::EventId;
 use stream_processor::store::{FrameRecord, NewSegment};
 
 fn named(id: &str, like: &FrameRecord) -> FrameRecord {
-    FrameRecord { event_id: EventId::new(id).unwrap(), captured_at: like.captured_at }
+    FrameRecord { event_id: EventId::new(id).unwrap(), captured_at: like.captured_at, file: None }
 }
 
 #[tokio::test]

@@ -1,13 +1,12 @@
 //! Builds the worker's parts from the settings, for every command that runs one.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
-use crate::config::{Config, ProcessingConfig};
+use crate::config::{ArchiveConfig, Config, ProcessingConfig, StorageBackend, StorageConfig};
 use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
 use crate::http::{Condition, Health, Metrics, Part};
 use crate::media::timeline::TimelineSettings;
@@ -18,6 +17,7 @@ use crate::pipeline::attempt::Stages;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
 use crate::playlist::longest_segment_millis;
+use crate::session::SessionRules;
 use crate::source::FrameSource;
 use crate::store::{Store, StoreSettings};
 
@@ -48,7 +48,7 @@ impl Parts {
     /// Storage that cannot be opened, and helpers that cannot be started.
     pub async fn build(
         config: &Config,
-        base_path: &Path,
+        storage: &StorageConfig,
         source: Box<dyn FrameSource>,
     ) -> Result<Self, CommandError> {
         let processing = &config.processing;
@@ -64,9 +64,7 @@ impl Parts {
             Metrics::new().map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
         let health = Health::new(MAX_SILENCE);
         let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
-        let store = Store::at(base_path, store_settings(processing)).map_err(|e| {
-            CommandError::because("STORAGE_BASE_PATH has to be a folder that exists", e)
-        })?;
+        let store = open_store(storage, processing).await?;
         let pool = EncoderPool::start(pool_settings(processing, helpers)?)
             .await
             .map_err(|e| CommandError::because("the encoders do not start", e))?;
@@ -75,6 +73,7 @@ impl Parts {
         health.set(Part::Storage, Condition::Ready);
         let stages = Stages {
             store,
+            sessions: session_rules(&config.archive),
             encoder: Arc::clone(&pool) as _,
             settler: source.settler(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
@@ -136,6 +135,35 @@ fn pool_settings(
         frame_time_limit: processing.frame_timeout,
         memory_limit_bytes: processing.helper_memory_bytes,
     })
+}
+
+/// The storage, once it has been found to work: where it does not, it says what to do.
+///
+/// # Errors
+/// A folder that is not there, a bucket that cannot be reached or does not compare versions.
+pub async fn open_store(
+    storage: &StorageConfig,
+    processing: &ProcessingConfig,
+) -> Result<Store, CommandError> {
+    let store = Store::connect(storage, store_settings(processing)).map_err(|e| {
+        let sentence = match storage.streams.backend {
+            StorageBackend::Filesystem => "STORAGE_BASE_PATH has to be a folder that exists",
+            _ => "the STORAGE_ settings do not lead to a bucket",
+        };
+        CommandError::because(sentence, e)
+    })?;
+    store.check().await.map_err(|e| {
+        CommandError::because(format!("the storage {} does not work", storage.streams), e)
+    })?;
+    Ok(store)
+}
+
+/// What sessions go by.
+pub fn session_rules(archive: &ArchiveConfig) -> SessionRules {
+    SessionRules {
+        offline_threshold: archive.offline_threshold,
+        max_duration: archive.max_session_duration,
+    }
 }
 
 fn store_settings(processing: &ProcessingConfig) -> StoreSettings {

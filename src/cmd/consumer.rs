@@ -21,7 +21,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
     let source = PulsarSource::connect(pulsar_settings(&config.pulsar))
         .await
         .map_err(|e| CommandError::because("the Pulsar settings do not work", e))?;
-    let parts = Parts::build(&config, &config.storage.base_path, Box::new(source)).await?;
+    let parts = Parts::build(&config, &config.storage, Box::new(source)).await?;
     let ops = match config.metrics.enabled {
         true => Some(
             start_ops(&config, parts.metrics.clone(), parts.health.clone(), stop.clone()).await?,
@@ -39,7 +39,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         topic = %config.pulsar.topic,
         subscription = %config.pulsar.subscription,
         consumer = %config.pulsar.consumer_name,
-        storage = %config.storage.base_path.display(),
+        storage = %config.storage.streams,
         "the worker takes frames"
     );
     let result = parts.run(stop.clone()).await;

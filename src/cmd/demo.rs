@@ -13,7 +13,7 @@ use super::CommandError;
 use super::assembly::Parts;
 use super::signals::stop_on_signals;
 use crate::cli::DemoArgs;
-use crate::config::Config;
+use crate::config::{Config, StorageConfig};
 use crate::demo::{Cameras, CamerasConfig};
 use crate::http::page::{self, DeviceDirectory, DeviceView, Presence};
 use crate::http::playback::{Playback, SegmentCaching};
@@ -43,7 +43,8 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
     })?;
     let folder = Folder::make(args.keep)?;
     let feed = MemoryFeed::new();
-    let parts = Parts::build(&config, &folder.path, Box::new(feed.open())).await?;
+    let parts =
+        Parts::build(&config, &StorageConfig::folder(&folder.path), Box::new(feed.open())).await?;
     let cameras = cameras(&args, &folder.path)?;
     let directory = Arc::new(Directory {
         reporter: Arc::clone(&parts.reporter),

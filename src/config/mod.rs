@@ -35,7 +35,7 @@ pub use reader::Problem;
 pub use redis::RedisConfig;
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
-pub use storage::{StorageBackend, StorageConfig};
+pub use storage::{StorageBackend, StorageConfig, StoragePlace};
 pub use watermark::{WatermarkConfig, WatermarkPosition};
 
 use reader::Reader;

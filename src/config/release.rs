@@ -2,12 +2,10 @@
 
 use super::reader::Reader;
 use super::setting::Setting;
-use super::storage::{StorageBackend, TYPE};
 use super::{Config, archive, redis, watermark};
 
 /// What the names of settings begin with that have no effect yet.
-const FOR_LATER: &[&str] =
-    &["STORAGE_S3_", "STORAGE_GCS_", "STORAGE_AZURE_", "REDIS_", "ARCHIVE_", "WATERMARK_"];
+const FOR_LATER: &[&str] = &["REDIS_", "ARCHIVE_", "WATERMARK_"];
 
 impl Setting {
     /// Whether it is accepted and has no effect in this release, which its help has to say.
@@ -18,14 +16,6 @@ impl Setting {
 
 /// Refuses what would not work, warns about what has no effect.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
-    let filesystem = matches!(config.storage.backend, StorageBackend::Filesystem);
-    reader.rule(&[&TYPE], filesystem, || {
-        format!(
-            "{}: this release stores on the file system only; s3, gcs and azure come in a \
-             later release; set it to filesystem",
-            TYPE.variable
-        )
-    });
     for (given, setting) in [
         (config.redis.enabled, &redis::ENABLED),
         (config.watermark.enabled, &watermark::ENABLED),

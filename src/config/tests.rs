@@ -51,8 +51,8 @@ fn with_nothing_given_the_contract_s_defaults_hold() {
     assert_eq!(config.pulsar.subscription, "stream-processor");
     assert_eq!(config.pulsar.consumer_name, "host-1");
     assert!(matches!(config.pulsar.auth, PulsarAuth::None));
-    assert!(matches!(config.storage.backend, StorageBackend::Filesystem));
-    assert_eq!(config.storage.base_path, PathBuf::from("/storage/streams"));
+    assert!(matches!(config.storage.streams.backend, StorageBackend::Filesystem));
+    assert_eq!(config.storage.streams.base_path, PathBuf::from("/storage/streams"));
     assert_eq!(config.processing.max_workers, 50);
     assert_eq!(config.processing.segment_duration_secs, 30);
     assert_eq!(config.processing.frames_per_segment, 6);
@@ -229,7 +229,7 @@ fn a_command_is_not_stopped_by_settings_that_it_does_not_use() {
     let sources = environment(&[("STORAGE_TYPE", "s3"), ("PULSAR_TOPIK", "x"), ("LOG_LEVEL", "x")]);
     let result = Config::resolve(&sources, &[Group::Processing], "host-1").unwrap();
     assert!(result.notices.is_empty(), "{:?}", result.notices);
-    assert!(matches!(result.config.storage.backend, StorageBackend::Filesystem));
+    assert!(matches!(result.config.storage.streams.backend, StorageBackend::Filesystem));
 }
 
 #[test]

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::UtcMillis;
+
 /// The longest id in bytes: what one path component holds on every file system in use
 /// (`NAME_MAX`, POSIX `limits.h`).
 const MAX_ID_BYTES: usize = 255;
@@ -93,6 +95,21 @@ id!(
     /// One camera of a client.
     DeviceId
 );
+id!(
+    /// One unbroken run of frames of a device; the name of its archive's folder.
+    SessionId
+);
+impl SessionId {
+    /// The session whose first frame was taken then and is in that segment. Its name follows
+    /// from these alone, so that whoever works it out again comes to the same one; the number
+    /// keeps sessions apart when a clock was set back.
+    pub fn of(first_captured_at: UtcMillis, first_segment: u64) -> Self {
+        let at = first_captured_at.to_string();
+        let second: String =
+            at.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric()).collect();
+        Self(format!("{second}Z-{first_segment:06}").into())
+    }
+}
 id!(
     /// One frame event; unique, chosen by the ingest service.
     EventId

@@ -10,6 +10,6 @@ mod secret;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::{ClaimedIds, EventError, FrameEvent, PlausibleTimes};
-pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError};
+pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError, SessionId};
 pub use instant::UtcMillis;
 pub use secret::Secret;

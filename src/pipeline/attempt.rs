@@ -21,8 +21,11 @@ use crate::crash_point::reached;
 use crate::encode::{EncodeJob, EncodeOutcome, JobFrame, StreamSoFar};
 use crate::model::{Clock, DeviceKey, UtcMillis};
 use crate::playlist::longest_segment_millis;
+use crate::session::SessionRules;
 use crate::source::{Refusal, Settlement, Settler};
-use crate::store::{CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store};
+use crate::store::{
+    CommitError, DeviceState, FrameReadError, FrameRecord, NewSegment, Store, layout,
+};
 
 /// How far ahead of ours a device's clock may be and still count as right.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
@@ -35,6 +38,8 @@ const PATIENCE_FAILURES: u32 = 6;
 pub struct Stages {
     /// Frames, state, commit.
     pub store: Store,
+    /// What sessions go by.
+    pub sessions: SessionRules,
     /// JPEGs to segments.
     pub encoder: Arc<dyn Encode>,
     /// The way back to the source.
@@ -159,13 +164,15 @@ async fn run(
     let begun = stages.clock.now();
     let outcome = stages.encoder.encode(job).await.map_err(Trouble::Encode)?;
     stages.observer.encoded(&outcome, stages.clock.now().since(begun));
+    let jpeg_bytes: Vec<u64> = ready.iter().map(|r| r.jpeg.len() as u64).collect();
     let frames: Vec<HeldFrame> = ready.into_iter().map(|r| r.frame).collect();
     park_rejected(stages, &mut work.group, &frames, &outcome);
     if outcome.segments.is_empty() {
         return Ok(());
     }
     let timeline = outcome.timeline;
-    let segments = new_segments(outcome, &frames);
+    let mut segments = new_segments(&device, outcome, &frames, &jpeg_bytes);
+    stages.sessions.mark(current.session.as_ref(), &mut segments);
     let count = segments.len() as u64;
     let media_bytes = segments.iter().map(|segment| segment.media.len() as u64).sum();
     reached(steps::ENCODED);
@@ -211,8 +218,7 @@ async fn settle_known(
             index += 1;
             continue;
         }
-        let record =
-            FrameRecord { event_id: frame.event_id.clone(), captured_at: frame.captured_at };
+        let record = record_of(&group.device, frame);
         let known = stages
             .store
             .is_committed(&group.device, state, &record)
@@ -304,13 +310,12 @@ fn park_rejected(
     }
 }
 
-fn new_segments(outcome: EncodeOutcome, frames: &[HeldFrame]) -> Vec<NewSegment> {
-    let record = |index: usize| {
-        frames.get(index).map(|frame| FrameRecord {
-            event_id: frame.event_id.clone(),
-            captured_at: frame.captured_at,
-        })
-    };
+fn new_segments(
+    device: &DeviceKey,
+    outcome: EncodeOutcome,
+    frames: &[HeldFrame],
+    jpeg_bytes: &[u64],
+) -> Vec<NewSegment> {
     let segments = outcome.segments.into_iter();
     segments
         .map(|segment| NewSegment {
@@ -319,9 +324,24 @@ fn new_segments(outcome: EncodeOutcome, frames: &[HeldFrame]) -> Vec<NewSegment>
             duration_millis: segment.duration_millis,
             captured_at: segment.captured_at,
             discontinuity: segment.discontinuity,
-            frames: segment.frames.into_iter().filter_map(record).collect(),
+            begins_session: false,
+            frame_bytes: segment.frames.iter().filter_map(|index| jpeg_bytes.get(*index)).sum(),
+            frames: segment
+                .frames
+                .into_iter()
+                .filter_map(|index| frames.get(index))
+                .map(|frame| record_of(device, frame))
+                .collect(),
         })
         .collect()
+}
+
+fn record_of(device: &DeviceKey, frame: &HeldFrame) -> FrameRecord {
+    FrameRecord {
+        event_id: frame.event_id.clone(),
+        captured_at: frame.captured_at,
+        file: layout::frame_file(device, &frame.event_id, &frame.frame_path),
+    }
 }
 
 fn settle_done(stages: &Stages, frame: &HeldFrame) {

@@ -45,6 +45,9 @@ impl Trouble {
         match self {
             Self::MissingFile => "frame_not_there_yet",
             Self::Fenced => "fenced",
+            // Another worker was faster: the storage works.
+            Self::Open(StoreError::Overtaken { .. })
+            | Self::Commit(CommitError::Store(StoreError::Overtaken { .. })) => "fenced",
             // The device's own: the storage works, and so do the encoders.
             Self::Open(StoreError::Unreadable { .. } | StoreError::Locked { .. })
             | Self::Commit(CommitError::Store(

@@ -169,15 +169,10 @@ impl Window {
     /// entries after it, instead of holding the window open until its time comes.
     pub fn trim(&mut self, now: UtcMillis, retention: Duration) -> usize {
         let oldest = now.plus_millis(-i64::try_from(retention.as_millis()).unwrap_or(i64::MAX));
-        let kept_millis = TARGETS_KEPT * 1_000 * u64::from(self.target_duration_secs);
-        let mut left_millis: u64 =
-            self.entries.iter().map(|entry| u64::from(entry.duration_millis)).sum();
-        let newest_dated = self.entries.iter().rposition(|entry| entry.dated).unwrap_or(0);
         let mut cut = 0;
-        for (index, entry) in self.entries.iter().take(newest_dated).enumerate() {
-            left_millis -= u64::from(entry.duration_millis);
+        for (index, entry) in self.entries.iter().take(self.may_go()).enumerate() {
             let committed_at = entry.committed_at();
-            if left_millis < kept_millis || (oldest <= committed_at && committed_at <= now) {
+            if oldest <= committed_at && committed_at <= now {
                 break;
             }
             if committed_at < oldest {
@@ -186,6 +181,29 @@ impl Window {
         }
         self.drop_first(cut);
         cut
+    }
+
+    /// Drops the entries before number `keep_from`, but keeps three target durations and a dated
+    /// entry. Returns how many went.
+    pub fn trim_before(&mut self, keep_from: u64) -> usize {
+        let wanted = keep_from.saturating_sub(self.media_sequence);
+        let cut = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.may_go());
+        self.drop_first(cut);
+        cut
+    }
+
+    /// How many of the oldest entries may go: three target durations and a dated entry stay.
+    fn may_go(&self) -> usize {
+        let kept_millis = TARGETS_KEPT * 1_000 * u64::from(self.target_duration_secs);
+        let newest_dated = self.entries.iter().rposition(|entry| entry.dated).unwrap_or(0);
+        let mut left_millis: u64 =
+            self.entries.iter().map(|entry| u64::from(entry.duration_millis)).sum();
+        let stays = |entry: &Entry| {
+            left_millis -= u64::from(entry.duration_millis);
+            left_millis < kept_millis
+        };
+        let first = self.entries.iter().take(newest_dated).position(stays);
+        first.unwrap_or(newest_dated)
     }
 
     /// Drops the entries before `media_sequence`, as an earlier [`Window::trim`] did.

@@ -1,24 +1,21 @@
 //! Opening a device, and committing to it: the order of the durable steps.
 
-use super::durable::DeviceFolder;
-use super::layout::{HISTORY_FOLDER, HistoryName, PLAYLIST_FILE, SEGMENTS_FOLDER, STATE_FILE};
-use super::plan::{self, Plan};
-use super::{
-    CommitError, DeviceState, Inner, NewSegment, STATE_FORMAT, Store, StoreError, history, steps,
-};
+use super::backend::{Expect, Listed, Written};
+use super::device::DeviceFolder;
+use super::layout::{HistoryName, PLAYLIST_FILE, Place, STATE_FILE};
+use super::replace::{Base, current_window, write_media};
+use super::{CommitError, DeviceState, Inner, NewSegment, Store, StoreError, plan, steps};
 use crate::media::timeline::Timeline;
 use crate::model::{DeviceKey, UtcMillis};
 use crate::playlist::Window;
-
-/// The folder of the state and the playlist, seen from the device's `hls` folder.
-const HERE: &str = ".";
 
 impl Store {
     /// What is stored of a device, after mending what a crash left: temporary files go, a
     /// playlist that is missing, cut, edited or behind the state is written again.
     ///
-    /// The state is written anew: what another process has left may be in memory only (its last
-    /// fsync may have failed), and frames are acknowledged on the strength of what is read here.
+    /// On a file system the state is written anew: what another process has left may be in
+    /// memory only (its last fsync may have failed), and frames are acknowledged on the
+    /// strength of what is read here.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if the state cannot be trusted; the rest as it says.
@@ -53,10 +50,11 @@ impl Store {
 }
 
 fn open(inner: &Inner, key: &DeviceKey) -> Result<DeviceState, StoreError> {
-    let folder = DeviceFolder::create(&inner.base, key)?;
+    let folder = inner.device(key);
+    folder.prepare()?;
     let _lock = folder.lock(inner.settings.lock_wait)?;
-    folder.clear_temporaries()?;
-    let Some(mut state) = read_state(&folder)? else {
+    folder.clear_temporaries(true)?;
+    let Some((mut state, file)) = folder.stored_state()? else {
         return begin(&folder, inner.settings.target_duration_secs);
     };
     if state.target_duration_secs != inner.settings.target_duration_secs {
@@ -67,23 +65,34 @@ fn open(inner: &Inner, key: &DeviceKey) -> Result<DeviceState, StoreError> {
             "the stream keeps its target duration; a reset device begins with the new one"
         );
     }
-    remove_unreferenced_history(&folder, &state)?;
-    let (window, in_step) = current_window(&folder, &state)?;
-    let playlist = window.render();
-    if !in_step {
-        let published = plan::published(&window, &playlist);
-        if published != state.published {
+    let in_bucket = inner.backend.reads_are_durable();
+    if !in_bucket {
+        // In a bucket such a file may be of a commit that is still under way.
+        remove_unreferenced_history(&folder, &state)?;
+    }
+    let shown = current_window(&folder, &state)?;
+    let playlist = plan::playlist_of(&shown.window);
+    let before = state.published.clone();
+    if !shown.in_step {
+        state.published = plan::published(&shown.window, playlist.as_deref());
+        if before != state.published {
             tracing::warn!(
                 device = %key,
                 "the playlist was lost and could not be rebuilt as it was: records are missing"
             );
-            state.published = published;
         }
     }
-    folder.write(HERE, STATE_FILE, &state_json(&folder, &state)?, &steps::HEAL_STATE)?;
-    if !in_step {
+    if before != state.published || !in_bucket {
+        let expect = Expect::Same(&file.version);
+        let written =
+            folder.write_json(Place::Hls, STATE_FILE, &state, expect, &steps::HEAL_STATE)?;
+        if written == Written::Conflict {
+            return Err(StoreError::Overtaken { path: folder.path(Place::Hls, STATE_FILE) });
+        }
+    }
+    if !shown.in_step {
         tracing::info!(device = %key, next_segment = state.next_segment, "playlist mended");
-        folder.write(HERE, PLAYLIST_FILE, playlist.as_bytes(), &steps::HEAL_PLAYLIST)?;
+        shown.publish(&folder, playlist.as_deref(), &steps::HEAL_PLAYLIST)?;
     }
     Ok(state)
 }
@@ -91,11 +100,12 @@ fn open(inner: &Inner, key: &DeviceKey) -> Result<DeviceState, StoreError> {
 /// The state of a device that has none. If another program wrote its playlist, the numbers go
 /// on after it; if we wrote it, the state has been lost.
 fn begin(folder: &DeviceFolder, target_duration_secs: u32) -> Result<DeviceState, StoreError> {
-    let playlist = folder.read(PLAYLIST_FILE)?;
-    let playlist = playlist.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-    if Window::parse(&playlist).is_ok() || !folder.list(HISTORY_FOLDER)?.is_empty() {
+    let playlist = folder.read(Place::Hls, PLAYLIST_FILE)?;
+    let playlist = playlist.as_ref().map(|file| String::from_utf8_lossy(&file.bytes));
+    let playlist = playlist.unwrap_or_default();
+    if Window::parse(&playlist).is_ok() || !folder.list(Place::History)?.is_empty() {
         let detail = "is missing, although the device has been committed to".into();
-        return Err(StoreError::Unreadable { path: folder.path(STATE_FILE), detail });
+        return Err(StoreError::Unreadable { path: folder.path(Place::Hls, STATE_FILE), detail });
     }
     let (next_segment, discontinuities) = plan::numbers_after(&playlist);
     Ok(DeviceState::new(target_duration_secs, next_segment, discontinuities))
@@ -109,77 +119,28 @@ fn commit(
     timeline: Option<Timeline>,
     now: UtcMillis,
 ) -> Result<DeviceState, CommitError> {
-    let folder = DeviceFolder::create(&inner.base, key)?;
+    let folder = inner.device(key);
+    folder.prepare()?;
     let _lock = folder.lock(inner.settings.lock_wait)?;
-    let stored = read_state(&folder)?;
-    let generation = stored.as_ref().map_or(0, |state| state.generation);
-    if generation != ours.generation {
-        return Err(CommitError::Fenced { ours: ours.generation, stored: generation });
-    }
-    let (stored, window) = match stored {
-        Some(stored) => {
-            let (window, _) = current_window(&folder, &stored)?;
-            (stored, window)
-        }
-        None => {
-            let window = plan::empty_window(&ours);
-            (ours, window)
-        }
-    };
-    let plan = plan::plan(&stored, window, segments, timeline, now, inner.settings.retention)?;
-    write(&folder, plan).map_err(CommitError::from)
-}
-
-/// The durable steps, in their order.
-fn write(folder: &DeviceFolder, plan: Plan) -> Result<DeviceState, StoreError> {
+    let known = ours.generation;
+    let mut base = Base::read(&folder, ours)?;
+    base.check(known)?;
+    let shown = current_window(&folder, &base.state)?;
+    let window = shown.window.clone();
+    let retention = inner.settings.retention;
+    let mut plan = plan::plan(&base.state, window, segments, timeline, now, retention)?;
     for file in &plan.files {
-        let steps = if file.is_init { &steps::INIT } else { &steps::SEGMENT };
-        folder.write(SEGMENTS_FOLDER, &file.name, &file.bytes, steps)?;
+        write_media(&folder, &mut base, file)?;
     }
     if let Some((name, records)) = &plan.history {
-        let name = name.file_name();
-        let json = serde_json::to_vec(records)
-            .map_err(|e| StoreError::io("encode", folder.path(&name), e.into()))?;
-        folder.write(HISTORY_FOLDER, &name, &json, &steps::HISTORY)?;
+        // Whoever else writes this name writes the same records: they are in the state.
+        let (name, any) = (name.file_name(), Expect::Anything);
+        let _ = folder.write_json(Place::History, &name, records, any, &steps::HISTORY)?;
     }
-    let state = state_json(folder, &plan.state)?;
-    folder.write(HERE, STATE_FILE, &state, &steps::STATE)?;
-    folder.write(HERE, PLAYLIST_FILE, plan.playlist.as_bytes(), &steps::PLAYLIST)?;
+    plan.state.generation = base.state.generation.saturating_add(1);
+    base.replace(&folder, &plan.state, &steps::STATE)?;
+    shown.publish(&folder, Some(&plan.playlist), &steps::PLAYLIST)?;
     Ok(plan.state)
-}
-
-/// The stored state, none before the first commit.
-pub(super) fn read_state(folder: &DeviceFolder) -> Result<Option<DeviceState>, StoreError> {
-    let Some(bytes) = folder.read(STATE_FILE)? else { return Ok(None) };
-    let unreadable = |detail| StoreError::Unreadable { path: folder.path(STATE_FILE), detail };
-    let state: DeviceState = serde_json::from_slice(&bytes)
-        .map_err(|e| unreadable(format!("is not a device's state: {e}")))?;
-    if state.format != STATE_FORMAT {
-        let detail = format!("has format {}; this program reads {STATE_FORMAT}", state.format);
-        return Err(unreadable(detail));
-    }
-    Ok(Some(state))
-}
-
-fn state_json(folder: &DeviceFolder, state: &DeviceState) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(state)
-        .map_err(|e| StoreError::io("encode", folder.path(STATE_FILE), e.into()))
-}
-
-/// The window that the state says is published, and whether the playlist on disk is it.
-fn current_window(
-    folder: &DeviceFolder,
-    state: &DeviceState,
-) -> Result<(Window, bool), StoreError> {
-    let text = folder.read(PLAYLIST_FILE)?;
-    if let Some(window) = plan::window_in_step(state, text.as_deref()) {
-        return Ok((window, true));
-    }
-    if let Some(window) = plan::window_one_behind(state, text.as_deref()) {
-        return Ok((window, false));
-    }
-    let records = history::records(folder, state, plan::rebuild_from(state))?;
-    Ok((plan::rebuild(state, &records), false))
 }
 
 /// A crash between a history file and the state leaves a file whose records are still in the
@@ -188,9 +149,9 @@ fn remove_unreferenced_history(
     folder: &DeviceFolder,
     state: &DeviceState,
 ) -> Result<(), StoreError> {
-    for name in folder.list(HISTORY_FOLDER)? {
+    for Listed { name, .. } in folder.list(Place::History)? {
         if HistoryName::parse(&name).is_some_and(|name| name.last >= state.first_recent()) {
-            folder.remove(HISTORY_FOLDER, &name)?;
+            folder.remove(Place::History, &name)?;
         }
     }
     Ok(())

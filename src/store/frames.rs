@@ -1,7 +1,7 @@
 //! The JPEGs that events name, read from below the base path and from nowhere else.
 
 use std::io::{self, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::Store;
+use super::backend::Objects;
 
 /// Why a frame could not be read; [`FrameReadError::reason`] is the metric's label and the
 /// dead-letter message's reason.
@@ -70,21 +71,72 @@ impl FrameReadError {
     }
 }
 
+/// Where frames are.
+pub(super) enum Frames {
+    /// Below a folder.
+    Files {
+        base: Dir,
+        /// Absolute, as it was given.
+        base_path: PathBuf,
+    },
+    /// Below a prefix of a bucket.
+    Objects(Objects),
+}
+
 impl Store {
     /// Reads the frame that an event names: relative to the base path, or absolute and below it
-    /// as it is written.
+    /// as it is written. In a bucket the base path is the prefix.
     ///
     /// # Errors
     /// See [`FrameReadError`]; never blocks on a pipe, never follows a link out.
     pub async fn read_frame(&self, frame_path: &str) -> Result<Bytes, FrameReadError> {
         let path = frame_path.to_owned();
+        let limit_bytes = self.inner.settings.max_frame_bytes;
+        if let Frames::Objects(objects) = self.inner.frames.as_ref() {
+            return read_object(objects, path, limit_bytes).await;
+        }
         let shown = frame_path.to_owned();
         let inner = self.inner.clone();
-        let limit_bytes = inner.settings.max_frame_bytes;
-        let read = move || read_frame(&inner.base, &inner.base_path, path, limit_bytes);
+        let read = move || match inner.frames.as_ref() {
+            Frames::Files { base, base_path } => read_frame(base, base_path, path, limit_bytes),
+            Frames::Objects(_) => Err(FrameReadError::NotFound { path }),
+        };
         tokio::task::spawn_blocking(read)
             .await
             .unwrap_or_else(|e| Err(FrameReadError::Io { path: shown, source: e.into() }))
+    }
+}
+
+async fn read_object(
+    objects: &Objects,
+    path: String,
+    limit_bytes: u64,
+) -> Result<Bytes, FrameReadError> {
+    let below = match Path::new(&path).is_absolute() {
+        false => Path::new(&path),
+        true => match Path::new(&path).strip_prefix(format!("/{}", objects.prefix())) {
+            Ok(below) => below,
+            Err(_) => return Err(FrameReadError::Outside { path }),
+        },
+    };
+    // As on a file system, although a bucket would take `..` for a name.
+    if below.components().any(|part| part == Component::ParentDir) {
+        return Err(FrameReadError::Outside { path });
+    }
+    let plain: Vec<_> = below
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    match objects.get_at_most(&plain.join("/"), limit_bytes).await {
+        Ok(Some(bytes)) if bytes.is_empty() => Err(FrameReadError::Empty { path }),
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(FrameReadError::TooLarge { path, limit_bytes }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FrameReadError::NotFound { path }),
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Err(FrameReadError::NotAFile { path }),
+        Err(source) => Err(FrameReadError::Io { path, source }),
     }
 }
 

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use super::commit::read_state;
-use super::durable::DeviceFolder;
-use super::layout::{HISTORY_FOLDER, HistoryName};
+use super::device::DeviceFolder;
+use super::layout::{HistoryName, Place};
 use super::lru::Lru;
 use super::{DeviceState, FrameRecord, Inner, SegmentRecord, Store, StoreError};
 use crate::model::{DeviceKey, EventId};
@@ -70,15 +69,9 @@ impl Store {
         &self,
         key: &DeviceKey,
     ) -> Result<Vec<SegmentRecord>, StoreError> {
-        let key = key.clone();
-        self.blocking(move |inner| {
-            let Some(folder) = DeviceFolder::open(&inner.base, &key)? else {
-                return Ok(Vec::new());
-            };
-            match read_state(&folder)? {
-                Some(state) => records(&folder, &state, 0),
-                None => Ok(Vec::new()),
-            }
+        self.on_device(key, |folder| match folder.state()? {
+            Some(state) => folder.records(&state, 0),
+            None => Ok(Vec::new()),
         })
         .await
     }
@@ -125,7 +118,7 @@ fn look_up(
     first_recent: u64,
     frame: &FrameRecord,
 ) -> Result<bool, StoreError> {
-    let Some(folder) = DeviceFolder::open(&inner.base, key)? else { return Ok(false) };
+    let folder = inner.device(key);
     let names = match inner.caches.listing(key, first_recent) {
         Some(names) => names,
         None => {
@@ -173,20 +166,20 @@ pub(super) fn records(
 }
 
 /// The history files whose records are no longer in the state, oldest first.
-fn list(folder: &DeviceFolder, first_recent: u64) -> Result<Vec<HistoryName>, StoreError> {
-    let names = folder.list(HISTORY_FOLDER)?;
-    let mut names: Vec<_> = names.iter().filter_map(|name| HistoryName::parse(name)).collect();
+pub(super) fn list(
+    folder: &DeviceFolder,
+    first_recent: u64,
+) -> Result<Vec<HistoryName>, StoreError> {
+    let listed = folder.list(Place::History)?;
+    let mut names: Vec<_> =
+        listed.iter().filter_map(|listed| HistoryName::parse(&listed.name)).collect();
     names.retain(|name| name.last < first_recent);
     names.sort_unstable();
     Ok(names)
 }
 
 fn read(folder: &DeviceFolder, name: &HistoryName) -> Result<Vec<SegmentRecord>, StoreError> {
-    let path = format!("{HISTORY_FOLDER}/{}", name.file_name());
+    let read = folder.read_json(Place::History, &name.file_name())?;
     // Retention may remove a file between the listing and now.
-    let Some(bytes) = folder.read(&path)? else { return Ok(Vec::new()) };
-    serde_json::from_slice(&bytes).map_err(|e| StoreError::Unreadable {
-        path: folder.path(&path),
-        detail: format!("is not a history file: {e}"),
-    })
+    Ok(read.map(|(records, _)| records).unwrap_or_default())
 }

@@ -6,28 +6,34 @@
 //! overwrites, or a state whose playlist is not yet published, which is published when the
 //! device is next opened or committed to.
 //!
-//! The pipeline sees [`Store`] only. What to write is decided in `plan` (pure); `durable` alone
-//! writes it on a file system. An object store takes the place of `durable`: a put is durable and
-//! whole by itself, and the state's conditional put does what the lock does here. `object_store`
-//! is for those: on a file system it has neither the lock nor the confinement below the base path
-//! that frames from strangers ask for.
+//! The pipeline sees [`Store`] only; who archives or cleans up works with one device's files at
+//! a time, a [`DeviceFolder`]. What to write is decided in `plan` (pure); `backend` alone writes
+//! it, to a folder or to a bucket. `object_store` is for buckets only: on a file system it has
+//! neither the lock nor the confinement below the base path that frames from strangers ask for.
 //!
 //! Architecture invariant: segment, then state, then playlist, each durable before the next,
-//! all of it while this process alone holds the device; whoever finds the state changed by
-//! another changes nothing.
+//! all of it while this process alone holds the device (on a file system) or on the condition
+//! that nobody else has written since (in a bucket); whoever finds the state changed by another
+//! changes nothing that a state names.
 
+mod backend;
+mod check;
 mod commit;
-mod durable;
+mod device;
+mod devices;
+mod error;
 mod frames;
 mod history;
 pub mod layout;
 mod lru;
 mod plan;
+mod read;
+mod replace;
 mod state;
 pub mod steps;
+mod upkeep;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +41,19 @@ use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use crate::model::UtcMillis;
-use crate::playlist::PlaylistError;
+use crate::config::{StorageBackend, StorageConfig, StoragePlace};
+use crate::model::{DeviceKey, UtcMillis};
+use backend::{Backend, Files, Objects};
+use frames::Frames;
 
+pub use backend::{About, Expect, Listed, Lock, Stored, Version, Written};
+pub use device::DeviceFolder;
+pub use error::{CommitError, StoreError};
 pub use frames::FrameReadError;
-pub use state::{DeviceState, FrameRecord, PublishedPlaylist, STATE_FORMAT, SegmentRecord};
+pub use read::StreamFile;
+pub use state::{
+    DeviceState, FrameRecord, OpenSession, PublishedPlaylist, STATE_FORMAT, SegmentRecord,
+};
 
 /// What the store goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,88 +81,6 @@ impl Default for StoreSettings {
     }
 }
 
-/// Why the storage could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file system failed.
-    #[error("cannot {action} {path:?}: {source}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which file, below the base path.
-        path: String,
-        /// What the file system said.
-        source: io::Error,
-    },
-    /// What is stored of the device cannot be trusted. It is not guessed from the playlist: the
-    /// frames of the newest segments are recorded there alone, and would be shown twice.
-    #[error(
-        "{path:?} {detail}; restore the device's hls folder from a backup, or begin its stream \
-         anew with `stream-processor reset-device`"
-    )]
-    Unreadable {
-        /// Which file, below the base path.
-        path: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// Another process has held the device all the time.
-    #[error("{path:?} has been locked by another process for {wait:?}")]
-    Locked {
-        /// The lock file, below the base path.
-        path: String,
-        /// How long was waited.
-        wait: Duration,
-    },
-}
-
-impl StoreError {
-    fn io(action: &'static str, path: String, source: io::Error) -> Self {
-        Self::Io { action, path, source }
-    }
-
-    /// A short static name: a metric label.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Io { .. } => "store_io",
-            Self::Unreadable { .. } => "store_unreadable",
-            Self::Locked { .. } => "store_locked",
-        }
-    }
-}
-
-/// Why a commit did not succeed. After any of them, open the device again before the next try:
-/// the state may have been stored although the playlist was not, and the frames are then
-/// committed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// Another worker has committed since; nothing was changed.
-    #[error("another worker owns the device: its state is generation {stored}, ours is {ours}")]
-    Fenced {
-        /// What the caller believed.
-        ours: u64,
-        /// What is stored; 0 if nothing is.
-        stored: u64,
-    },
-    /// A segment that the playlist cannot list; nothing was changed.
-    #[error(transparent)]
-    Refused(#[from] PlaylistError),
-    /// The storage failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl CommitError {
-    /// A short static name: a metric label.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Fenced { .. } => "fenced",
-            Self::Refused(_) => "segment_refused",
-            Self::Store(e) => e.reason(),
-        }
-    }
-}
-
 /// One segment to commit.
 #[derive(Clone, Debug)]
 pub struct NewSegment {
@@ -162,6 +94,10 @@ pub struct NewSegment {
     pub captured_at: UtcMillis,
     /// Whether it does not continue the segment before it.
     pub discontinuity: bool,
+    /// Whether a session begins with it; the first of a device's begins one in any case.
+    pub begins_session: bool,
+    /// The size of its frames' JPEGs together.
+    pub frame_bytes: u64,
     /// The frames it shows, in capture order.
     pub frames: Vec<FrameRecord>,
 }
@@ -173,11 +109,16 @@ pub struct Store {
 }
 
 struct Inner {
-    base: Dir,
-    /// Absolute, as it was given.
-    base_path: PathBuf,
+    backend: Arc<dyn Backend>,
+    frames: Arc<Frames>,
     settings: StoreSettings,
     caches: history::Caches,
+}
+
+impl Inner {
+    fn device(&self, key: &DeviceKey) -> DeviceFolder {
+        DeviceFolder::new(self.backend.clone(), key.clone())
+    }
 }
 
 impl Store {
@@ -186,11 +127,41 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if it cannot be opened.
     pub fn at(base_path: &Path, settings: StoreSettings) -> Result<Self, StoreError> {
-        let io = |source| StoreError::io("open", base_path.display().to_string(), source);
-        let base = Dir::open_ambient_dir(base_path, ambient_authority()).map_err(io)?;
-        let base_path = std::path::absolute(base_path).map_err(io)?;
-        let caches = history::Caches::default();
-        Ok(Self { inner: Arc::new(Inner { base, base_path, settings, caches }) })
+        Self::connect(&StorageConfig::folder(base_path), settings)
+    }
+
+    /// The storage that the settings name. A bucket is not asked for anything yet: that is
+    /// [`Store::check`]. To be called within the async runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if a folder cannot be opened, or no client can be made of the
+    /// settings.
+    pub fn connect(config: &StorageConfig, settings: StoreSettings) -> Result<Self, StoreError> {
+        let frames = match &config.frames {
+            Some(place) => open_frames(place)?,
+            None => open_frames(&config.streams)?,
+        };
+        let inner = Inner {
+            backend: open_backend(&config.streams)?,
+            frames: Arc::new(frames),
+            settings,
+            caches: history::Caches::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs `work` with the files of a device beside the async runtime. It goes on if the caller
+    /// stops waiting.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn on_device<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        key: &DeviceKey,
+        work: impl FnOnce(&DeviceFolder) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let folder = self.inner.device(key);
+        self.blocking(move |_| work(&folder)).await
     }
 
     /// Runs blocking work beside the async runtime. It goes on if the caller stops waiting.
@@ -204,4 +175,39 @@ impl Store {
             Err(e) => Err(StoreError::io("finish work on", String::from("."), e.into()).into()),
         }
     }
+}
+
+fn open_backend(place: &StoragePlace) -> Result<Arc<dyn Backend>, StoreError> {
+    Ok(match open_bucket(place)? {
+        Some(objects) => Arc::new(objects),
+        None => Arc::new(Files::new(open_folder(place)?)),
+    })
+}
+
+fn open_frames(place: &StoragePlace) -> Result<Frames, StoreError> {
+    Ok(match open_bucket(place)? {
+        Some(objects) => Frames::Objects(objects),
+        None => Frames::Files {
+            base: open_folder(place)?,
+            base_path: std::path::absolute(&place.base_path)
+                .map_err(|e| StoreError::io("open", place.to_string(), e))?,
+        },
+    })
+}
+
+fn open_folder(place: &StoragePlace) -> Result<Dir, StoreError> {
+    Dir::open_ambient_dir(&place.base_path, ambient_authority())
+        .map_err(|e| StoreError::io("open", place.to_string(), e))
+}
+
+fn open_bucket(place: &StoragePlace) -> Result<Option<Objects>, StoreError> {
+    if matches!(place.backend, StorageBackend::Filesystem) {
+        return Ok(None);
+    }
+    let io = |source| StoreError::io("reach", place.to_string(), source);
+    let runtime =
+        tokio::runtime::Handle::try_current().map_err(|e| io(std::io::Error::other(e)))?;
+    let bucket = backend::connect(&place.backend).map_err(|e| io(backend::io_error(e)))?;
+    let prefix = place.base_path.display().to_string();
+    Ok(bucket.map(|bucket| Objects::new(bucket, &prefix, runtime)))
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::layout::HistoryName;
-use super::{DeviceState, NewSegment, PublishedPlaylist, SegmentRecord};
+use super::{DeviceState, NewSegment, OpenSession, PublishedPlaylist, SegmentRecord};
 use crate::media::Container;
 use crate::media::timeline::Timeline;
 use crate::model::UtcMillis;
@@ -47,6 +47,7 @@ pub(super) fn plan(
 ) -> Result<Plan, PlaylistError> {
     let mut files = Vec::with_capacity(segments.len());
     let mut added = Vec::with_capacity(segments.len());
+    let mut session = stored.session.clone();
     for segment in segments {
         let current = window.entries.last().and_then(|entry| entry.init.clone());
         let container = if segment.init.is_some() { Container::Fmp4 } else { Container::Ts };
@@ -69,9 +70,16 @@ pub(super) fn plan(
             captured_at: segment.captured_at,
             committed_at: now,
             discontinuity: segment.discontinuity,
+            begins_session: segment.begins_session || session.is_none(),
             size_bytes: segment.media.len() as u64,
+            sha256: sha256_hex(&segment.media),
+            frame_bytes: segment.frame_bytes,
             frames: segment.frames,
         };
+        match &mut session {
+            Some(session) if !record.begins_session => session.extend(&record),
+            session => *session = Some(OpenSession::begin(&record)),
+        }
         window.push(entry_of(&record))?;
         files.push(PlannedFile { name: record.file.clone(), bytes: segment.media, is_init: false });
         added.push(record);
@@ -81,9 +89,10 @@ pub(super) fn plan(
     let mut state = DeviceState {
         generation: stored.generation.saturating_add(1),
         next_segment: window.next_number(),
-        published: published(&window, &playlist),
+        published: published(&window, Some(&playlist)),
         timeline,
         last_captured_at: newest(&added).max(stored.last_captured_at),
+        session,
         recent: added,
         ..stored.clone()
     };
@@ -124,13 +133,19 @@ pub(super) fn entry_of(record: &SegmentRecord) -> NewEntry {
     }
 }
 
-/// What a state keeps of its playlist.
-pub(super) fn published(window: &Window, text: &str) -> PublishedPlaylist {
+/// What a state keeps of its playlist; none of a window without segments, which has none.
+pub(super) fn published(window: &Window, text: Option<&str>) -> PublishedPlaylist {
     PublishedPlaylist {
         media_sequence: window.media_sequence,
         discontinuity_sequence: window.discontinuity_sequence,
-        sha256: sha256_hex(text.as_bytes()),
+        sha256: text.map(|text| sha256_hex(text.as_bytes())).unwrap_or_default(),
     }
+}
+
+/// The window as it is published; none without segments: a player waits for a playlist that is
+/// not there yet, and gives up on one that lists nothing.
+pub(super) fn playlist_of(window: &Window) -> Option<String> {
+    (!window.entries.is_empty()).then(|| window.render())
 }
 
 /// The window that a state published, if `text` is it.
@@ -159,7 +174,7 @@ pub(super) fn window_one_behind(state: &DeviceState, text: Option<&[u8]>) -> Opt
         }
     }
     window.drop_before(state.published.media_sequence);
-    let right = published(&window, &window.render()) == state.published;
+    let right = published(&window, Some(&window.render())) == state.published;
     right.then_some(window)
 }
 
@@ -259,6 +274,7 @@ mod tests {
         let frame = |index: usize| FrameRecord {
             event_id: EventId::new(&format!("{number:08}-0000-4000-8000-{index:012}")).unwrap(),
             captured_at: captured_at.plus_millis(i64::try_from(index).unwrap()),
+            file: None,
         };
         NewSegment {
             media: Bytes::from(vec![0x47; 564]),
@@ -266,6 +282,8 @@ mod tests {
             duration_millis: 30_000,
             captured_at,
             discontinuity: false,
+            begins_session: false,
+            frame_bytes: 0,
             frames: (0..frames).map(frame).collect(),
         }
     }
@@ -290,7 +308,7 @@ mod tests {
                     spilled.extend(records);
                 }
                 state = plan.state;
-                let allowed = MAX_STATE_BYTES.max(512 + frames * 80);
+                let allowed = MAX_STATE_BYTES.max(768 + frames * 80);
                 assert!(state_bytes(&state) <= allowed, "{} bytes", state_bytes(&state));
             }
             spilled.extend(state.recent);

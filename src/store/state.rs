@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::media::timeline::Timeline;
-use crate::model::{EventId, UtcMillis};
+use crate::model::{EventId, SessionId, UtcMillis};
 
 /// The layout of [`DeviceState`] as it is stored.
 pub const STATE_FORMAT: u32 = 1;
@@ -17,6 +17,10 @@ pub struct FrameRecord {
     /// When it was taken.
     #[serde(rename = "at")]
     pub captured_at: UtcMillis,
+    /// Its file's name within the device's folder of frames, where that is not the event's id
+    /// and `.jpg`. None as well for a frame from elsewhere, which is not ours to remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// One committed segment: what the playlist says of it and which frames it shows.
@@ -38,10 +42,76 @@ pub struct SegmentRecord {
     /// Whether it does not continue the segment before it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discontinuity: bool,
+    /// Whether a session begins with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begins_session: bool,
     /// The media file's size.
     pub size_bytes: u64,
+    /// SHA-256 of the media file in hexadecimal; empty where a release before did not note it.
+    #[serde(default)]
+    pub sha256: String,
+    /// The size of its frames' JPEGs together.
+    #[serde(default)]
+    pub frame_bytes: u64,
     /// The frames it shows, in capture order.
     pub frames: Vec<FrameRecord>,
+}
+
+impl SegmentRecord {
+    /// When its last frame was taken.
+    pub fn last_captured_at(&self) -> UtcMillis {
+        self.frames.last().map_or(self.captured_at, |frame| frame.captured_at)
+    }
+
+    /// When its last frame has been shown, by the capture clock.
+    pub fn ends_at(&self) -> UtcMillis {
+        self.captured_at.plus_millis(self.duration_millis.into())
+    }
+}
+
+/// The session that a device is in: what of it is known with every segment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenSession {
+    /// Its name.
+    pub id: SessionId,
+    /// When its first segment was committed.
+    pub started_at: UtcMillis,
+    /// When its newest segment was committed.
+    pub last_frame_at: UtcMillis,
+    /// When its first frame was taken.
+    pub first_captured_at: UtcMillis,
+    /// When its newest frame was taken.
+    pub last_captured_at: UtcMillis,
+    /// The number of its first segment.
+    pub first_segment: u64,
+    /// The number of its newest segment.
+    pub last_segment: u64,
+    /// How many frames it has.
+    pub frame_count: u64,
+}
+
+impl OpenSession {
+    /// The session that begins with this segment.
+    pub fn begin(record: &SegmentRecord) -> Self {
+        Self {
+            id: SessionId::of(record.captured_at, record.number),
+            started_at: record.committed_at,
+            last_frame_at: record.committed_at,
+            first_captured_at: record.captured_at,
+            last_captured_at: record.last_captured_at(),
+            first_segment: record.number,
+            last_segment: record.number,
+            frame_count: record.frames.len() as u64,
+        }
+    }
+
+    /// Takes in the next segment.
+    pub fn extend(&mut self, record: &SegmentRecord) {
+        self.last_frame_at = record.committed_at;
+        self.last_captured_at = record.last_captured_at().max(self.last_captured_at);
+        self.last_segment = record.number;
+        self.frame_count = self.frame_count.saturating_add(record.frames.len() as u64);
+    }
 }
 
 /// The playlist that belongs to a state: enough to know whether the one on disk is it, and to
@@ -75,6 +145,9 @@ pub struct DeviceState {
     pub timeline: Option<Timeline>,
     /// The newest capture time that was committed: a frame after it cannot be a duplicate.
     pub last_captured_at: Option<UtcMillis>,
+    /// The session that the newest segment is of, unless it has been ended.
+    #[serde(default)]
+    pub session: Option<OpenSession>,
     /// The newest segments, oldest first; older ones are in the history files.
     pub recent: Vec<SegmentRecord>,
 }
@@ -94,6 +167,7 @@ impl DeviceState {
             },
             timeline: None,
             last_captured_at: None,
+            session: None,
             recent: Vec::new(),
         }
     }

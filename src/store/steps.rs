@@ -16,9 +16,10 @@ pub struct WriteSteps {
     pub durable: &'static str,
 }
 
+/// The instants of one durable write, whose names begin with `$prefix`.
 macro_rules! write_steps {
     ($prefix:literal) => {
-        WriteSteps {
+        $crate::store::steps::WriteSteps {
             begin: concat!($prefix, ".begin"),
             written: concat!($prefix, ".written"),
             synced: concat!($prefix, ".synced"),
@@ -38,12 +39,25 @@ pub const HISTORY: WriteSteps = write_steps!("commit.history");
 pub const STATE: WriteSteps = write_steps!("commit.state");
 /// The playlist.
 pub const PLAYLIST: WriteSteps = write_steps!("commit.playlist");
+/// The state, written with nothing changed but its generation: in a bucket only.
+pub const CLAIM: WriteSteps = write_steps!("commit.claim");
 /// The state, written anew when a device is opened.
 pub const HEAL_STATE: WriteSteps = write_steps!("heal.state");
 /// The playlist, written anew when a device is opened after a crash.
 pub const HEAL_PLAYLIST: WriteSteps = write_steps!("heal.playlist");
 
-/// Every write, in the order of a commit, then of opening.
+/// The state, when a session is ended or the window is trimmed without a new segment.
+pub const CHANGE_STATE: WriteSteps = write_steps!("change.state");
+/// The playlist that goes with it.
+pub const CHANGE_PLAYLIST: WriteSteps = write_steps!("change.playlist");
+/// The file that finds out whether the storage works.
+pub const PROBE: WriteSteps = write_steps!("probe");
+/// The state that a stream begins anew with.
+pub const RESET_STATE: WriteSteps = write_steps!("reset.state");
+
+pub(crate) use write_steps;
+
+/// Every write on a file system, in the order of a commit, then of opening.
 pub const ALL: [WriteSteps; 7] =
     [SEGMENT, INIT, HISTORY, STATE, PLAYLIST, HEAL_STATE, HEAL_PLAYLIST];
 

@@ -121,7 +121,7 @@ impl Day {
         let records = segment.frames.iter().map(|index| {
             let (taken, captured_at) = taken_at(*index as u64);
             let event_id = EventId::new(&format!("{taken:08}-0000-4000-8000-000000000000"));
-            FrameRecord { event_id: event_id.expect("an id"), captured_at }
+            FrameRecord { event_id: event_id.expect("an id"), captured_at, file: None }
         });
         let new = NewSegment {
             frames: records.collect(),
@@ -130,6 +130,8 @@ impl Day {
             duration_millis: segment.duration_millis,
             captured_at: segment.captured_at,
             discontinuity: segment.discontinuity,
+            begins_session: false,
+            frame_bytes: 0,
         };
         let committed_at = self.ends_at(number).plus(COMMIT_DELAY);
         let commit =

@@ -21,6 +21,7 @@ use stream_processor::pipeline::accumulator::{AccumulatorSettings, HeldFrame};
 use stream_processor::pipeline::attempt::Stages;
 use stream_processor::pipeline::ports::{Committed, Encode, Observer};
 use stream_processor::pipeline::worker::{Gauge, Worker, WorkerGauges, WorkerSettings};
+use stream_processor::session::SessionRules;
 use stream_processor::source::{FrameSource, MemoryFeed, Refusal, SourceHealth};
 use stream_processor::store::layout::hls_folder;
 use stream_processor::store::{SegmentRecord, Store, StoreSettings};
@@ -36,6 +37,11 @@ pub const BAD_JPEG: &[u8] = b"bad";
 pub const POISON_JPEG: &[u8] = b"poison";
 /// How long a frame's file may be missing.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// What sessions go by in every test.
+pub const SESSIONS: SessionRules = SessionRules {
+    offline_threshold: Duration::from_secs(60),
+    max_duration: Some(Duration::from_secs(7_200)),
+};
 /// How long a test waits for what must come, by the machine's clock.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -232,6 +238,7 @@ impl Rig {
         let stages = Stages {
             // Its own, as another process has: nothing is remembered in memory.
             store: Store::at(self.base.path(), StoreSettings::default()).unwrap(),
+            sessions: SESSIONS,
             encoder: Arc::clone(&encoder) as _,
             settler: source.settler(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,

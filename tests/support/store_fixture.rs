@@ -56,6 +56,7 @@ pub fn frame(number: u64, index: u64) -> FrameRecord {
     FrameRecord {
         event_id: EventId::new(&format!("{number:08}-0000-4000-8000-{index:012}")).unwrap(),
         captured_at: starts_at(number).plus_millis(millis),
+        file: None,
     }
 }
 
@@ -74,6 +75,8 @@ pub fn segment(number: u64) -> NewSegment {
         duration_millis: SEGMENT_MILLIS,
         captured_at: starts_at(number),
         discontinuity: false,
+        begins_session: false,
+        frame_bytes: 6 * 1_000,
         frames: frames(number),
     }
 }

@@ -1,0 +1,251 @@
+//! One device's files: whole files read, written durably, listed and locked, each in its
+//! [`Place`]. Blocks: its users run it with [`super::Store::on_device`].
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::backend::{About, Backend, Expect, Listed, Lock, Stored, Written};
+use super::layout::{self, HistoryName, LOCK_FILE, Place, STATE_FILE, UPKEEP_LOCK_FILE};
+use super::steps::WriteSteps;
+use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history};
+use crate::model::DeviceKey;
+
+/// One device's files.
+#[derive(Clone)]
+pub struct DeviceFolder {
+    backend: Arc<dyn Backend>,
+    key: DeviceKey,
+}
+
+impl DeviceFolder {
+    /// The files of a device, which may not be there yet.
+    pub(super) fn new(backend: Arc<dyn Backend>, key: DeviceKey) -> Self {
+        Self { backend, key }
+    }
+
+    /// Whose they are.
+    pub fn key(&self) -> &DeviceKey {
+        &self.key
+    }
+
+    /// Creates the folders of a device, durably, if need be.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        let folders = [Place::Segments, Place::History, Place::Temporary];
+        let folders = folders.map(|place| place.folder(&self.key));
+        self.backend.prepare(&folders, &self.path(Place::Hls, LOCK_FILE))
+    }
+
+    /// Waits until nobody else commits to the device, at most `wait`.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if somebody does all the time.
+    pub fn lock(&self, wait: Duration) -> Result<Lock, StoreError> {
+        let path = self.path(Place::Hls, LOCK_FILE);
+        let lock = self.backend.lock(&path, wait)?;
+        lock.ok_or(StoreError::Locked { path, wait })
+    }
+
+    /// Keeps others from archiving or cleaning up this device; none if somebody does already.
+    /// In a bucket it keeps nobody away: whoever writes what was read before has to say so.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be asked for.
+    pub fn try_upkeep(&self) -> Result<Option<Lock>, StoreError> {
+        self.backend.lock(&self.path(Place::Hls, UPKEEP_LOCK_FILE), Duration::ZERO)
+    }
+
+    /// A file's content; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is one that cannot be read.
+    pub fn read(&self, place: Place<'_>, name: &str) -> Result<Option<Stored>, StoreError> {
+        self.backend.read(&self.path(place, name))
+    }
+
+    /// A file's content read as JSON, and what to replace it by; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if it is something else.
+    pub fn read_json<T: DeserializeOwned>(
+        &self,
+        place: Place<'_>,
+        name: &str,
+    ) -> Result<Option<(T, Stored)>, StoreError> {
+        let Some(stored) = self.read(place, name)? else { return Ok(None) };
+        match serde_json::from_slice(&stored.bytes) {
+            Ok(value) => Ok(Some((value, stored))),
+            Err(error) => Err(StoreError::Unreadable {
+                path: self.path(place, name),
+                detail: format!("is not what it should be: {error}"),
+            }),
+        }
+    }
+
+    /// Writes a whole file: when this returns it is durable under its name, and until then
+    /// whatever was there before is.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written. What was there before may have been replaced all
+    /// the same: read it before trusting either.
+    pub fn write(
+        &self,
+        place: Place<'_>,
+        name: &str,
+        bytes: &Bytes,
+        expect: Expect<'_>,
+        steps: &WriteSteps,
+    ) -> Result<Written, StoreError> {
+        self.backend.write(&self.path(place, name), bytes, expect, steps)
+    }
+
+    /// Writes a whole file of JSON.
+    ///
+    /// # Errors
+    /// As [`DeviceFolder::write`].
+    pub fn write_json(
+        &self,
+        place: Place<'_>,
+        name: &str,
+        value: &impl Serialize,
+        expect: Expect<'_>,
+        steps: &WriteSteps,
+    ) -> Result<Written, StoreError> {
+        let json = serde_json::to_vec(value)
+            .map_err(|e| StoreError::io("encode", self.path(place, name), e.into()))?;
+        self.write(place, name, &json.into(), expect, steps)
+    }
+
+    /// Some bytes of a file, fewer if it ends before them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is no such file, or it cannot be read.
+    pub fn read_range(
+        &self,
+        place: Place<'_>,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        self.backend.read_range(&self.path(place, name), range)
+    }
+
+    /// What is known of a file without reading it; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be asked for.
+    pub fn about(&self, place: Place<'_>, name: &str) -> Result<Option<About>, StoreError> {
+        self.backend.about(&self.path(place, name))
+    }
+
+    /// What a folder holds, in no order; nothing if there is no such folder.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be listed.
+    pub fn list(&self, place: Place<'_>) -> Result<Vec<Listed>, StoreError> {
+        self.backend.list(&place.folder(&self.key))
+    }
+
+    /// Removes a file; whether there was one. Not durably: it may come back after a power cut.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is there and stays.
+    pub fn remove(&self, place: Place<'_>, name: &str) -> Result<bool, StoreError> {
+        self.backend.remove(&self.path(place, name))
+    }
+
+    /// Removes a folder that has become empty.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is there and stays.
+    pub fn remove_folder(&self, place: Place<'_>) -> Result<(), StoreError> {
+        self.backend.remove_folder(&place.folder(&self.key))
+    }
+
+    /// Gives a file a second name in another place without reading it; durable after
+    /// [`DeviceFolder::sync`]. Whether there was such a file.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be done.
+    pub fn copy(&self, from: Place<'_>, to: Place<'_>, name: &str) -> Result<bool, StoreError> {
+        self.backend.copy(&self.path(from, name), &self.path(to, name))
+    }
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be done.
+    pub fn sync(&self, place: Place<'_>) -> Result<(), StoreError> {
+        self.backend.sync(&place.folder(&self.key))
+    }
+
+    /// Removes what writes that a crash interrupted have left: a commit's while the device is
+    /// locked, the upkeep's while that is.
+    pub(super) fn clear_temporaries(&self, of_commits: bool) -> Result<(), StoreError> {
+        for listed in self.list(Place::Temporary)? {
+            if layout::is_of_a_commit(&listed.name) == of_commits {
+                self.remove(Place::Temporary, &listed.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what archiving and cleaning up have left in the middle of a write. Only with
+    /// [`DeviceFolder::try_upkeep`]'s lock.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that fails.
+    pub fn clear_upkeep_temporaries(&self) -> Result<(), StoreError> {
+        self.clear_temporaries(false)
+    }
+
+    /// The stored state, none before the first commit. Takes no lock and mends nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if there is one that cannot be trusted.
+    pub fn state(&self) -> Result<Option<DeviceState>, StoreError> {
+        Ok(self.stored_state()?.map(|(state, _)| state))
+    }
+
+    /// The stored state and its version.
+    pub(super) fn stored_state(&self) -> Result<Option<(DeviceState, Stored)>, StoreError> {
+        let Some((state, stored)) = self.read_json::<DeviceState>(Place::Hls, STATE_FILE)? else {
+            return Ok(None);
+        };
+        if state.format != STATE_FORMAT {
+            let detail = format!("has format {}; this program reads {STATE_FORMAT}", state.format);
+            return Err(StoreError::Unreadable { path: self.path(Place::Hls, STATE_FILE), detail });
+        }
+        Ok(Some((state, stored)))
+    }
+
+    /// The records of the segments from number `from` on, the state's own included, oldest
+    /// first: reads the history files that hold them, and no others. Those that were cleaned up
+    /// are not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a history file cannot be read or is not one.
+    pub fn records(
+        &self,
+        state: &DeviceState,
+        from: u64,
+    ) -> Result<Vec<SegmentRecord>, StoreError> {
+        history::records(self, state, from)
+    }
+
+    /// The history files whose records are no longer in the state, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be listed.
+    pub fn history_files(&self, state: &DeviceState) -> Result<Vec<HistoryName>, StoreError> {
+        history::list(self, state.first_recent())
+    }
+
+    /// A file's path below the base path, for errors.
+    pub fn path(&self, place: Place<'_>, name: &str) -> String {
+        format!("{}/{name}", place.folder(&self.key))
+    }
+}

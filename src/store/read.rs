@@ -1,0 +1,92 @@
+//! The files of a device that viewers ask for, and no others.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::layout::{ARCHIVE_FILE, PLAYLIST_FILE, Place, is_plain};
+use super::{About, Store, StoreError};
+use crate::model::{DeviceKey, SessionId};
+
+/// A file that a viewer may ask for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StreamFile {
+    /// The live playlist.
+    Playlist,
+    /// A media or init file of the live stream, by its name.
+    Segment(String),
+    /// An archive's playlist.
+    ArchivePlaylist(SessionId),
+    /// A media or init file of an archive, by its name.
+    ArchiveSegment(SessionId, String),
+    /// What an archive says of itself.
+    ArchiveInfo(SessionId),
+    /// A frame as it was uploaded, by its file's name.
+    Frame(String),
+}
+
+impl StreamFile {
+    /// Its folder and its name; none if the name is not a single plain one.
+    fn place(&self) -> Option<(Place<'_>, &str)> {
+        let (place, name) = match self {
+            Self::Playlist => (Place::Hls, PLAYLIST_FILE),
+            Self::Segment(name) => (Place::Segments, name.as_str()),
+            Self::ArchivePlaylist(id) => (Place::Archive(id), PLAYLIST_FILE),
+            Self::ArchiveSegment(id, name) => (Place::ArchiveSegments(id), name.as_str()),
+            Self::ArchiveInfo(id) => (Place::Archive(id), ARCHIVE_FILE),
+            Self::Frame(name) => (Place::Frames, name.as_str()),
+        };
+        is_plain(name).then_some((place, name))
+    }
+}
+
+impl Store {
+    /// What is known of a file without reading it; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be asked for.
+    pub async fn about(
+        &self,
+        key: &DeviceKey,
+        file: StreamFile,
+    ) -> Result<Option<About>, StoreError> {
+        self.on_device(key, move |folder| match file.place() {
+            Some((place, name)) => folder.about(place, name),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// A file's whole content; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is one that cannot be read.
+    pub async fn read(
+        &self,
+        key: &DeviceKey,
+        file: StreamFile,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.on_device(key, move |folder| match file.place() {
+            Some((place, name)) => Ok(folder.read(place, name)?.map(|stored| stored.bytes)),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Some bytes of a file.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is no such file, or it cannot be read.
+    pub async fn read_range(
+        &self,
+        key: &DeviceKey,
+        file: StreamFile,
+        range: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        self.on_device(key, move |folder| match file.place() {
+            Some((place, name)) => folder.read_range(place, name, range),
+            None => Ok(Bytes::new()),
+        })
+        .await
+    }
+}
