@@ -97,8 +97,18 @@ fn segment(text: &str) -> Option<(u64, Container)> {
 fn init_name(text: &str) -> Option<&str> {
     let name = text.strip_prefix("URI=\"")?.strip_suffix('"')?;
     let name = name.strip_prefix(SEGMENTS_FOLDER)?.strip_prefix('/')?;
+    is_init(name).then_some(name)
+}
+
+fn is_init(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    (name.starts_with("init_") && name.bytes().all(plain)).then_some(name)
+    name.starts_with("init_") && name.bytes().all(plain)
+}
+
+/// Whether a media or init file of ours has such a name.
+pub fn is_media_file_name(name: &str) -> bool {
+    let is_init = is_init(name) && (name.ends_with(".mp4") || name.ends_with(".ts"));
+    is_init || name.strip_prefix("seg_").and_then(segment).is_some()
 }
 
 impl Window {
@@ -234,6 +244,16 @@ segments/seg_000021.ts
             let error = Window::parse(&text).unwrap_err();
             let PlaylistError::Line { line: at, .. } = error else { panic!("{put:?}: {error}") };
             assert_eq!(at, line, "{put:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn our_files_are_known_by_their_names() {
+        for ours in ["seg_000018.ts", "seg_1000000.m4s", "init_0a1b.mp4", "init_0a1b.ts"] {
+            assert!(is_media_file_name(ours), "{ours}");
+        }
+        for other in ["seg_18.ts", "seg_000018.mp4", "init_a.jpg", "notes.txt", "seg_.ts", ""] {
+            assert!(!is_media_file_name(other), "{other}");
         }
     }
 
