@@ -149,12 +149,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Url`].
     pub fn new(url: &Secret) -> Result<Self, DatabaseError> {
-        let mut config: Config = with_known_ssl_mode(url.expose())
-            .parse()
-            .map_err(|e: tokio_postgres::Error| DatabaseError::Url(causes(&e)))?;
-        if config.get_hosts().is_empty() {
-            return Err(DatabaseError::Url("it names no host".into()));
-        }
+        let mut config = understood(url)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -274,6 +269,23 @@ async fn in_time<T>(
         Ok(answer) => answer.map_err(|error| DatabaseError::of(&error)),
         Err(_) => Err(DatabaseError::Away(format!("nothing came in {STATEMENT_TIMEOUT:?}"))),
     }
+}
+
+/// Whether [`Database::new`] takes a URL.
+///
+/// # Errors
+/// [`DatabaseError::Url`] if it does not.
+pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
+    understood(url).map(|_| ())
+}
+
+fn understood(url: &Secret) -> Result<Config, DatabaseError> {
+    let parsed = with_known_ssl_mode(url.expose()).parse::<Config>();
+    let config = parsed.map_err(|error| DatabaseError::Url(causes(&error)))?;
+    if config.get_hosts().is_empty() {
+        return Err(DatabaseError::Url("it names no host".into()));
+    }
+    Ok(config)
 }
 
 /// `verify-ca` and `verify-full` are libpq's words for what `require` does here: the certificate

@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::steps;
 use crate::crash_point::reached;
 use crate::model::{SessionId, UtcMillis};
-use crate::playlist::is_media_file_name;
+use crate::playlist::{is_init_file_name, media_file_number};
 use crate::store::layout::{ARCHIVE_FILE, PLAYLIST_FILE, Place};
 use crate::store::{DeviceFolder, Listed, StoreError};
 
@@ -44,6 +44,18 @@ pub struct Swept {
     pub folders: Vec<(String, u64)>,
     /// Whether somebody else was at the device, so that it was left to the next run.
     pub busy: bool,
+}
+
+impl Swept {
+    /// Counts another device in; its folders are not taken over.
+    pub fn add(&mut self, other: &Self) {
+        self.expired += other.expired;
+        self.leftovers += other.leftovers;
+        self.files += other.files;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.kept += other.kept;
+        self.foreign += other.foreign;
+    }
 }
 
 /// What is there of an archive's document.
@@ -95,9 +107,11 @@ pub(super) fn sweep(
     if listed.is_empty() {
         return Ok(swept);
     }
-    let Some(_lock) = folder.try_upkeep()? else {
+    // Who only looks keeps nobody away, and leaves no lock file.
+    let lock = if dry_run { None } else { folder.try_upkeep()? };
+    if lock.is_none() && !dry_run {
         return Ok(Swept { busy: true, ..swept });
-    };
+    }
     let mut book = Book::open(folder)?;
     // Without a stream nothing is still to come.
     let has_stream = folder.state()?.is_some();
@@ -167,7 +181,8 @@ struct Contents {
 
 impl Contents {
     fn of(folder: &DeviceFolder, id: &SessionId) -> Result<Self, StoreError> {
-        let is_media = |listed: &Listed| !listed.is_folder && is_media_file_name(&listed.name);
+        let is_named = |name: &str| media_file_number(name).is_some() || is_init_file_name(name);
+        let is_media = |listed: &Listed| !listed.is_folder && is_named(&listed.name);
         let (media, others): (Vec<_>, Vec<_>) =
             folder.list(Place::ArchiveSegments(id))?.into_iter().partition(is_media);
         let mut contents = Self { media, playlist: None, foreign: others.len() };

@@ -97,18 +97,18 @@ fn segment(text: &str) -> Option<(u64, Container)> {
 fn init_name(text: &str) -> Option<&str> {
     let name = text.strip_prefix("URI=\"")?.strip_suffix('"')?;
     let name = name.strip_prefix(SEGMENTS_FOLDER)?.strip_prefix('/')?;
-    is_init(name).then_some(name)
+    is_init_file_name(name).then_some(name)
 }
 
-fn is_init(name: &str) -> bool {
+/// Whether a file in the segments folder is an init file by its name.
+pub fn is_init_file_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     name.starts_with("init_") && name.bytes().all(plain)
 }
 
-/// Whether a media or init file of ours has such a name.
-pub fn is_media_file_name(name: &str) -> bool {
-    let is_init = is_init(name) && (name.ends_with(".mp4") || name.ends_with(".ts"));
-    is_init || name.strip_prefix("seg_").and_then(segment).is_some()
+/// The number of a media file in the segments folder; none if it is not called like one.
+pub fn media_file_number(name: &str) -> Option<u64> {
+    segment(name.strip_prefix("seg_")?).map(|(number, _)| number)
 }
 
 impl Window {
@@ -248,13 +248,18 @@ segments/seg_000021.ts
     }
 
     #[test]
-    fn our_files_are_known_by_their_names() {
-        for ours in ["seg_000018.ts", "seg_1000000.m4s", "init_0a1b.mp4", "init_0a1b.ts"] {
-            assert!(is_media_file_name(ours), "{ours}");
+    fn files_are_known_by_their_names() {
+        for (name, number) in [
+            ("seg_000018.ts", Some(18)),
+            ("seg_1000000.m4s", Some(1_000_000)),
+            ("seg_18.ts", None),
+            ("seg_0000018.ts", None),
+            ("seg_000018.ts.part", None),
+            ("18.ts", None),
+        ] {
+            assert_eq!(media_file_number(name), number, "{name}");
         }
-        for other in ["seg_18.ts", "seg_000018.mp4", "init_a.jpg", "notes.txt", "seg_.ts", ""] {
-            assert!(!is_media_file_name(other), "{other}");
-        }
+        assert!(is_init_file_name("init_0a1b.mp4") && !is_init_file_name("init_/../x"));
     }
 
     #[test]
