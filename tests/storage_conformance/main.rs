@@ -53,28 +53,28 @@ async fn a_folder_keeps_the_stores_promises() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_keeps_the_stores_promises() {
-    let server = servers::S3Server::start().await;
+    let server = servers::s3::S3Server::start().await;
     keep_all_promises(&Site::s3(&server)).await;
     faults::wrong_settings_are_told_with_what_the_server_says(&Site::s3(&server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn google_cloud_storage_keeps_the_stores_promises() {
-    let server = servers::GcsServer::start().await;
+    let server = servers::gcs::GcsServer::start().await;
     keep_all_promises(&Site::gcs(&server)).await;
     faults::wrong_settings_are_told_with_what_the_server_says(&Site::gcs(&server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn azure_keeps_the_stores_promises() {
-    let server = servers::AzureServer::start().await;
+    let server = servers::azure::AzureServer::start().await;
     keep_all_promises(&Site::azure(&server)).await;
     faults::wrong_settings_are_told_with_what_the_server_says(&Site::azure(&server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_in_a_bucket_go_to_streams_in_a_folder() {
-    let server = servers::S3Server::start().await;
+    let server = servers::s3::S3Server::start().await;
     let site = Site::folder_with_frames_on(&Site::s3(&server));
     frames::a_frame_is_read_and_each_fault_has_its_name(site.part("frames")).await;
     streams::a_stream_grows_and_is_read_back_by_another_process(site.part("streams")).await;

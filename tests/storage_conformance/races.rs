@@ -33,9 +33,9 @@ pub async fn a_fenced_writer_changes_nothing_that_a_state_names(part: Part) {
     let stale = fill(&first, 12).await;
     commit_next(&second, &stale).await.unwrap();
     let before = playlist(&first).await;
-    let commit =
-        first.commit(&key(), &stale, vec![made_by(1, 12, 0)], timeline(12), commits_at(12));
-    let error = commit.await.unwrap_err();
+    let made = vec![made_by(1, 12, 0)];
+    let commit = first.commit(&key(), &stale, made, timeline(12), commits_at(12)).await;
+    let error = commit.unwrap_err();
     assert!(matches!(error, CommitError::Fenced { ours: 12, .. }), "{error}");
     assert_eq!(playlist(&first).await, before);
     every_record_has_its_own_media(&first).await;
@@ -55,14 +55,13 @@ pub async fn of_several_writers_one_wins_each_generation(part: Part) {
         tokio::spawn(async move {
             let mut won = 0;
             let mut round = 0;
-            let mut state = store.open(&key()).await.unwrap();
+            let mut state = open(&store).await;
             while state.next_segment < SEGMENTS {
                 let number = state.next_segment;
                 round += 1;
                 let made = vec![made_by(writer, number, round)];
-                let commit =
-                    store.commit(&key(), &state, made, timeline(number), commits_at(number));
-                match commit.await {
+                let at = commits_at(number);
+                match store.commit(&key(), &state, made, timeline(number), at).await {
                     Ok(next) => {
                         won += 1;
                         state = next;

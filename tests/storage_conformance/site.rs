@@ -9,7 +9,9 @@ use stream_processor::model::Secret;
 use stream_processor::store::{Store, StoreSettings};
 use tempfile::TempDir;
 
-use super::servers::{AzureServer, GcsServer, S3Server};
+use super::servers::azure::AzureServer;
+use super::servers::gcs::GcsServer;
+use super::servers::s3::S3Server;
 use super::store_fixture::{self, roomy_base};
 
 /// A storage, and how tests put things there as other programs do.

@@ -23,7 +23,8 @@ pub async fn playlist(store: &Store) -> String {
 /// Puts a file of ours there as a crash or a person would.
 pub async fn tamper(store: &Store, place: Place<'static>, name: &str, bytes: &'static [u8]) {
     let name = name.to_owned();
-    let written = store.on_device(&key(), move |folder| {
+    let key = key();
+    let written = store.on_device(&key, move |folder| {
         folder.write(place, &name, &Bytes::from_static(bytes), Expect::Anything, &steps::PROBE)
     });
     assert_eq!(written.await.unwrap(), Written::Done);
@@ -109,7 +110,8 @@ pub async fn foreign_files_and_folders_are_no_devices(part: Part) {
 pub async fn a_file_has_a_second_name_without_being_read(part: Part) {
     let store = part.store();
     fill(&store, 2).await;
-    let outcome = store.on_device(&key(), |folder| {
+    let key = key();
+    let outcome = store.on_device(&key, |folder| {
         let id = stream_processor::model::SessionId::new("s-1").expect("an id");
         let target = Place::ArchiveSegments(&id);
         for _ in 0..2 {
@@ -147,7 +149,7 @@ pub async fn a_window_is_trimmed_while_nothing_comes(part: Part) {
     let retention = Duration::from_secs(600);
     let store = part.store_with(StoreSettings { retention, ..settings() });
     fill(&store, 30).await;
-    let later = commits_at(29).plus(Duration::from_secs(300));
+    let later = commits_at(29).plus(Duration::from_secs(280));
     assert!(store.trim_window(&key(), later, retention, 0).await.unwrap());
     let window = Window::parse(&playlist(&store).await).unwrap();
     assert!(commits_at(window.media_sequence) >= later.plus_millis(-600_000));
