@@ -60,7 +60,12 @@ pub async fn wrong_settings_are_told_with_what_the_server_says(site: &Site) {
         StorageBackend::Filesystem => {}
     });
     let text = no_bucket.await;
-    assert!(text.contains("no-such-bucket") || text.contains("nosuchbucket") || text.contains("not found"), "{text}");
+    assert!(
+        text.contains("no-such-bucket")
+            || text.contains("nosuchbucket")
+            || text.contains("not found"),
+        "{text}"
+    );
     if !matches!(site.config().streams.backend, StorageBackend::Gcs { .. }) {
         let wrong = complaint(&|backend| match backend {
             StorageBackend::S3 { secret_access_key, .. } => {
@@ -70,6 +75,12 @@ pub async fn wrong_settings_are_told_with_what_the_server_says(site: &Site) {
             _ => {}
         });
         let text = wrong.await;
-        assert!(text.contains("403") || text.contains("denied") || text.contains("privileges") || text.contains("signature"), "{text}");
+        assert!(
+            text.contains("403")
+                || text.contains("denied")
+                || text.contains("privileges")
+                || text.contains("signature"),
+            "{text}"
+        );
     }
 }

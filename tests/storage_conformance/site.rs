@@ -71,11 +71,7 @@ impl Site {
         Self::bucket("Azure", backend, Arc::new(client))
     }
 
-    fn bucket(
-        name: &'static str,
-        backend: StorageBackend,
-        bucket: Arc<dyn ObjectStore>,
-    ) -> Self {
+    fn bucket(name: &'static str, backend: StorageBackend, bucket: Arc<dyn ObjectStore>) -> Self {
         let streams = StoragePlace { backend, base_path: "/fleet".into() };
         let config = StorageConfig { streams, frames: None };
         Self { name, config, bucket: Some(bucket), folder: Arc::new(roomy_base()) }

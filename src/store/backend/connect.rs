@@ -66,8 +66,8 @@ pub(in crate::store) fn connect(
                 // Another server than Google's knows none of Google's identities.
                 None if endpoint_url.is_some() => {
                     let nobody = GcpCredential { bearer: String::new() };
-                    builder = builder
-                        .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+                    builder =
+                        builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
                 }
                 None => {}
             }
