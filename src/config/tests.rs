@@ -291,7 +291,11 @@ const RULES: &[Rule] = &[
         &["ARCHIVE_MIN_SESSION_DURATION_SECONDS (8000)", "(7200)"],
     ),
     (&[("REDIS_ENABLED", "true")], &["REDIS_ENABLED", "REDIS_URL"]),
-    (&[("STORAGE_TYPE", "s3"), ("STORAGE_S3_BUCKET", "b")], &["STORAGE_TYPE", "later release"]),
+    (&[("STORAGE_FRAMES_TYPE", "s3")], &["STORAGE_S3_BUCKET", "STORAGE_FRAMES_TYPE"]),
+    (
+        &[("STORAGE_FRAMES_TYPE", "azure"), ("STORAGE_FRAMES_BUCKET", "c")],
+        &["STORAGE_AZURE_ACCOUNT"],
+    ),
     (&[("STORAGE_TYPE", "gcs")], &["STORAGE_GCS_BUCKET", "STORAGE_TYPE"]),
 ];
 
@@ -334,9 +338,28 @@ fn what_this_release_does_not_use_is_accepted_and_said() {
 fn what_is_for_a_later_release_is_said_where_it_is_explained() {
     let later =
         |variable: &str| settings().find(|s| s.variable == variable).unwrap().is_for_later();
-    assert!(later("REDIS_URL") && later("STORAGE_S3_BUCKET"));
-    assert!(!later("ARCHIVE_DATABASE_URL"));
-    assert!(!later("STORAGE_TYPE") && !later("STORAGE_BASE_PATH") && !later("LOG_LEVEL"));
+    assert!(later("REDIS_URL") && !later("ARCHIVE_DATABASE_URL"));
+    assert!(!later("STORAGE_TYPE") && !later("STORAGE_S3_BUCKET") && !later("LOG_LEVEL"));
+}
+
+#[test]
+fn frames_are_where_segments_go_unless_they_are_said_to_be_elsewhere() {
+    let s3 = [("STORAGE_TYPE", "s3"), ("STORAGE_S3_BUCKET", "b"), ("STORAGE_BASE_PATH", "/fleet")];
+    let storage = config(&s3).storage;
+    assert_eq!(
+        (storage.streams.to_string().as_str(), storage.frames.is_none()),
+        ("s3://b/fleet", true)
+    );
+    let of = |more: &[(&str, &str)]| {
+        let given: Vec<_> = s3.iter().chain(more).copied().collect();
+        config(&given).storage.frames.map(|place| place.to_string())
+    };
+    assert_eq!(of(&[("STORAGE_FRAMES_TYPE", "same")]), None);
+    assert_eq!(of(&[("STORAGE_FRAMES_BUCKET", "jpegs")]).as_deref(), Some("s3://jpegs/fleet"));
+    let folder = [("STORAGE_FRAMES_TYPE", "filesystem"), ("STORAGE_FRAMES_BASE_PATH", "/jpegs")];
+    assert_eq!(of(&folder).as_deref(), Some("/jpegs"));
+    let gcs = [("STORAGE_FRAMES_TYPE", "gcs"), ("STORAGE_FRAMES_BUCKET", "g")];
+    assert_eq!(of(&gcs).as_deref(), Some("gs://g/fleet"));
 }
 
 #[test]
