@@ -55,6 +55,20 @@ fn the_demonstration_s_help_shows_only_what_it_uses() {
 }
 
 #[test]
+fn the_clean_up_of_archives_explains_itself_and_its_own_settings_alone() {
+    let (code, help, _) = run(&["archive-cleanup", "--help"], &[]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("--dry-run") && help.contains("--archive-database-url"), "{help}");
+    assert!(!help.contains("--pulsar-topic"), "{help}");
+    let (code, _, complaint) = run(&["archive-cleanup", "--dry-run", "--rebuild-database"], &[]);
+    assert_eq!(code, Some(2), "{complaint}");
+    let url = "postgres://me:hunter2@db/archive?sslmode=maybe";
+    let (code, _, complaint) = run(&["archive-cleanup"], &[("ARCHIVE_DATABASE_URL", url)]);
+    assert_eq!(code, Some(2), "{complaint}");
+    assert!(complaint.contains("sslmode") && !complaint.contains("hunter2"), "{complaint}");
+}
+
+#[test]
 fn version_says_what_the_codecs_mean_for_the_licence() {
     let (code, version, _) = run(&["--version"], &[]);
     assert_eq!(code, Some(0));

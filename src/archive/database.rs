@@ -82,9 +82,9 @@ pub enum DatabaseError {
     /// No server, no network, or no answer in time.
     #[error("the archive database does not answer: {0}")]
     Away(String),
-    /// The server's certificate.
+    /// The server has no TLS, or a certificate that this machine does not trust.
     #[error(
-        "the archive database's certificate is not trusted: {0}; name the file of its authority \
+        "TLS with the archive database fails: {0}; name the file of its certificate's authority \
          in SSL_CERT_FILE, or put sslmode=disable into ARCHIVE_DATABASE_URL where the network \
          itself is trusted"
     )]
