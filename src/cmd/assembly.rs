@@ -161,6 +161,7 @@ fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
                 / frames,
             encoding: encoding_number(processing),
         },
+        watermark: None,
     }
 }
 

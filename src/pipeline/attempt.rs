@@ -153,7 +153,11 @@ async fn run(
         },
         frames: ready
             .iter()
-            .map(|r| JobFrame { captured_at: r.frame.captured_at, jpeg: r.jpeg.clone() })
+            .map(|r| JobFrame {
+                captured_at: r.frame.captured_at,
+                jpeg: r.jpeg.clone(),
+                caption: None,
+            })
             .collect(),
     };
     let begun = stages.clock.now();
