@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
-use crate::config::{Config, ProcessingConfig};
+use crate::config::{Config, ProcessingConfig, WatermarkConfig};
 use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
 use crate::http::{Condition, Health, Metrics, Part};
 use crate::media::timeline::TimelineSettings;
@@ -67,7 +67,7 @@ impl Parts {
         let store = Store::at(base_path, store_settings(processing)).map_err(|e| {
             CommandError::because("STORAGE_BASE_PATH has to be a folder that exists", e)
         })?;
-        let pool = EncoderPool::start(pool_settings(processing, helpers)?)
+        let pool = EncoderPool::start(pool_settings(processing, &config.watermark, helpers)?)
             .await
             .map_err(|e| CommandError::because("the encoders do not start", e))?;
         let pool = Arc::new(pool);
@@ -79,6 +79,7 @@ impl Parts {
             settler: source.settler(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
             observer: Arc::clone(&reporter) as _,
+            captions: config.watermark.enabled.then(|| config.watermark.captions.clone()),
             missing_file_patience: processing.missing_frame_retry,
         };
         let worker = Worker::new(
@@ -125,13 +126,14 @@ fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHand
 
 fn pool_settings(
     processing: &ProcessingConfig,
+    watermark: &WatermarkConfig,
     helpers: usize,
 ) -> Result<PoolSettings, CommandError> {
     let command = std::env::current_exe()
         .map_err(|e| CommandError::because("the program cannot find its own file", e))?;
     Ok(PoolSettings {
         helpers,
-        encode: encode_settings(processing),
+        encode: encode_settings(processing, watermark),
         command,
         frame_time_limit: processing.frame_timeout,
         memory_limit_bytes: processing.helper_memory_bytes,
@@ -147,7 +149,7 @@ fn store_settings(processing: &ProcessingConfig) -> StoreSettings {
     }
 }
 
-fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
+fn encode_settings(processing: &ProcessingConfig, watermark: &WatermarkConfig) -> EncodeSettings {
     let target_secs = target_duration_secs(processing.segment_duration_secs);
     let frames = u32::try_from(processing.frames_per_segment).unwrap_or(u32::MAX).max(1);
     EncodeSettings {
@@ -161,7 +163,7 @@ fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
                 / frames,
             encoding: encoding_number(processing),
         },
-        watermark: None,
+        watermark: watermark.enabled.then_some(watermark.look),
     }
 }
 
