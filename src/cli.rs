@@ -181,7 +181,7 @@ impl SettingScope for AllSettings {
 pub struct DemoSettings;
 
 impl SettingScope for DemoSettings {
-    const GROUPS: &'static [Group] = &[Group::Processing, Group::Log];
+    const GROUPS: &'static [Group] = &[Group::Processing, Group::Watermark, Group::Log];
 }
 
 /// The settings that were given as flags, not yet judged. Made from the tables in
