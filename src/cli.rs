@@ -53,6 +53,8 @@ pub enum Command {
     /// Takes frame events from Pulsar and keeps every device's stream up to date (default).
     #[command(visible_alias = "worker")]
     Consumer(ConsumerCommand),
+    /// Removes archives whose time is over, and what is left of half-made ones.
+    ArchiveCleanup(ArchiveCleanupCommand),
     /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -63,6 +65,29 @@ pub struct ConsumerCommand {
     /// Its settings.
     #[command(flatten)]
     pub settings: SettingFlags<AllSettings>,
+}
+
+/// `archive-cleanup`.
+#[derive(Debug, Args)]
+pub struct ArchiveCleanupCommand {
+    /// What to do.
+    #[command(flatten)]
+    pub args: ArchiveCleanupArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ArchiveCleanupSettings>,
+}
+
+/// What the clean-up of archives does besides removing what has expired.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub struct ArchiveCleanupArgs {
+    /// Change nothing; say what would be removed, and how much that is.
+    #[arg(long, conflicts_with = "rebuild_database")]
+    pub dry_run: bool,
+    /// Write the database's table anew from the archives.
+    #[arg(long)]
+    pub rebuild_database: bool,
 }
 
 /// `demo`.
@@ -182,6 +207,14 @@ pub struct DemoSettings;
 
 impl SettingScope for DemoSettings {
     const GROUPS: &'static [Group] = &[Group::Processing, Group::Watermark, Group::Log];
+}
+
+/// What the clean-up of archives uses.
+#[derive(Clone, Copy, Debug)]
+pub struct ArchiveCleanupSettings;
+
+impl SettingScope for ArchiveCleanupSettings {
+    const GROUPS: &'static [Group] = &[Group::Storage, Group::Archive, Group::Metrics, Group::Log];
 }
 
 /// The settings that were given as flags, not yet judged. Made from the tables in

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stream_processor::cli::{
-    AllSettings, Cli, Command, DemoArgs, DemoSettings, ENCODE_HELPER, SettingFlags, SettingScope,
+    AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
+    ENCODE_HELPER, SettingFlags, SettingScope,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     match cli.command {
         None => consumer(cli.settings),
         Some(Command::Consumer(command)) => consumer(command.settings.or(cli.settings)),
+        Some(Command::ArchiveCleanup(command)) => {
+            archive_cleanup(command.args, command.settings.or(cli.settings))
+        }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
 }
@@ -40,6 +44,21 @@ fn main() -> ExitCode {
 fn consumer(flags: SettingFlags<AllSettings>) -> ExitCode {
     match prepare(flags, &[]) {
         Ok(config) => run(cmd::consumer::run(config)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn archive_cleanup(
+    args: ArchiveCleanupArgs,
+    flags: SettingFlags<ArchiveCleanupSettings>,
+) -> ExitCode {
+    match prepare(flags, &[]) {
+        Ok(config) if args.rebuild_database && config.archive.database_url.is_none() => {
+            let sentence =
+                "--rebuild-database takes ARCHIVE_DATABASE_URL: there is no table without";
+            fail(&cmd::CommandError::new(sentence), EXIT_USAGE)
+        }
+        Ok(config) => run(cmd::archive_cleanup::run(config, args)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
 }
