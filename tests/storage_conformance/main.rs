@@ -1,5 +1,6 @@
 //! The store's promises on every storage that it takes: a folder, S3, Google Cloud Storage,
 //! Azure, and frames on another storage than segments. The servers are real and on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may panic.
 
 #[path = "../support/servers/mod.rs"]
 mod servers;
