@@ -6,6 +6,7 @@ mod assembly;
 pub mod consumer;
 pub mod demo;
 pub mod encode_helper;
+pub mod export;
 mod signals;
 
 use std::error::Error;
