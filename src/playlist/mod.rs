@@ -23,6 +23,7 @@ mod parse;
 mod render;
 mod window;
 
+pub use parse::{is_init_file_name, media_file_number, media_sequence_of};
 pub use render::{init_file_name, media_file_name};
 pub use window::{Entry, NewEntry, Window, longest_segment_millis};
 
