@@ -16,6 +16,7 @@
 //! | [`playlist`] | the window and its rendering (pure) | does IO |
 //! | [`session`] | when a session begins and when it is over | writes media |
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
+//! | [`retention`] | what has gone from a device, and what may go | removes what a playlist lists |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | `crash_point` | where tests have the process killed | is in a release |
@@ -39,6 +40,7 @@ pub mod media;
 pub mod model;
 pub mod pipeline;
 pub mod playlist;
+pub mod retention;
 pub mod session;
 pub mod source;
 pub mod store;

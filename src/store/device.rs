@@ -29,11 +29,7 @@ pub struct DeviceFolder {
 
 impl DeviceFolder {
     /// The files of a device, which may not be there yet.
-    pub(super) fn new(
-        backend: Arc<dyn Backend>,
-        frames: Arc<dyn Backend>,
-        key: DeviceKey,
-    ) -> Self {
+    pub(super) fn new(backend: Arc<dyn Backend>, frames: Arc<dyn Backend>, key: DeviceKey) -> Self {
         Self { backend, frames, key }
     }
 
@@ -56,7 +52,10 @@ impl DeviceFolder {
     }
 
     /// Creates the folders of a device, durably, if need be.
-    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if they are not there and cannot be created.
+    pub fn prepare(&self) -> Result<(), StoreError> {
         let folders = [Place::Segments, Place::History, Place::Temporary];
         let folders = folders.map(|place| place.folder(&self.key));
         self.backend.prepare(&folders, &self.path(Place::Hls, LOCK_FILE))

@@ -161,7 +161,8 @@ impl Backend for Objects {
         let locate = |path: &String| self.location(path).map_err(|e| io(path, e));
         let locations = paths.iter().map(locate).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = paths.first() else { return Ok(Vec::new()) };
-        let removed = self.bucket.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
+        let removed =
+            self.bucket.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
         let ignore_absent = |result| match result {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
