@@ -55,6 +55,10 @@ pub enum Command {
     Consumer(ConsumerCommand),
     /// Removes archives whose time is over, and what is left of half-made ones.
     ArchiveCleanup(ArchiveCleanupCommand),
+    /// Removes segments, frames and records that are past their retention, once.
+    Cleanup(CleanupCommand),
+    /// Begins a device's stream anew; its numbers go on.
+    ResetDevice(ResetDeviceCommand),
     /// Cuts a piece out of a device's stream and archives into one MP4, exact to the frame.
     Export(ExportCommand),
     /// Saves the frame nearest to an instant, as it was uploaded.
@@ -92,6 +96,62 @@ pub struct ArchiveCleanupArgs {
     /// Write the database's table anew from the archives.
     #[arg(long)]
     pub rebuild_database: bool,
+}
+
+/// `cleanup`.
+#[derive(Debug, Args)]
+pub struct CleanupCommand {
+    /// What to do.
+    #[command(flatten)]
+    pub args: CleanupArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<UpkeepSettings>,
+}
+
+/// How the clean-up is made.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub struct CleanupArgs {
+    /// Change nothing; say what would be removed, and how much that is.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look for files that nothing lists at every device, not only at those whose day it is.
+    #[arg(long)]
+    pub orphans: bool,
+}
+
+/// `reset-device`.
+#[derive(Debug, Args)]
+pub struct ResetDeviceCommand {
+    /// Which device.
+    #[command(flatten)]
+    pub args: ResetDeviceArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<UpkeepSettings>,
+}
+
+/// Which device begins anew, and what goes.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct ResetDeviceArgs {
+    /// Whose device.
+    pub client: String,
+    /// Which one.
+    pub device: String,
+    /// Change nothing; say what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also while a worker owns the device: it will go on with the new stream.
+    #[arg(long)]
+    pub force: bool,
+    /// Remove its frames as well, also those that are still to be encoded.
+    #[arg(long)]
+    pub with_frames: bool,
+    /// Remove its archives as well.
+    #[arg(long)]
+    pub with_archives: bool,
 }
 
 /// `export`.
@@ -283,6 +343,15 @@ pub struct ReadingSettings;
 
 impl SettingScope for ReadingSettings {
     const GROUPS: &'static [Group] = &[Group::Storage, Group::Log];
+}
+
+/// What commands that remove something of streams use.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepSettings;
+
+impl SettingScope for UpkeepSettings {
+    const GROUPS: &'static [Group] =
+        &[Group::Storage, Group::Processing, Group::Archive, Group::Retention, Group::Log];
 }
 
 /// What the clean-up of archives uses.

@@ -18,6 +18,7 @@
 //! | [`archive`] | finished sessions as archives, and their end | reads media, holds up the pipeline |
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
 //! | [`export`] | clips and stills of what is kept | changes anything |
+//! | [`retention`] | what has gone from a device, and what may go | removes what a playlist lists |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | `crash_point` | where tests have the process killed | is in a release |
@@ -43,6 +44,7 @@ pub mod media;
 pub mod model;
 pub mod pipeline;
 pub mod playlist;
+pub mod retention;
 pub mod session;
 pub mod source;
 pub mod store;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use stream_processor::cli::{
     AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
-    ENCODE_HELPER, ReadingSettings, SettingFlags, SettingScope,
+    ENCODE_HELPER, SettingFlags, SettingScope,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -23,7 +23,7 @@ const DEMO_DEFAULTS: &[(&str, &str)] = &[
 ];
 
 /// Who asks for a file wants to read of trouble only.
-const READING_DEFAULTS: &[(&str, &str)] = &[("LOG_LEVEL", "WARN")];
+const QUIET: &[(&str, &str)] = &[("LOG_LEVEL", "WARN")];
 
 fn main() -> ExitCode {
     // Before anything else: a helper wants no threads, no settings and no log.
@@ -40,11 +40,18 @@ fn main() -> ExitCode {
         Some(Command::ArchiveCleanup(command)) => {
             archive_cleanup(command.args, command.settings.or(cli.settings))
         }
+        Some(Command::Cleanup(command)) => {
+            with(command.settings.or(cli.settings), &[], |c| cmd::cleanup::run(c, command.args))
+        }
+        Some(Command::ResetDevice(command)) => {
+            let settings = command.settings.or(cli.settings);
+            with(settings, QUIET, |c| cmd::reset_device::run(c, command.args))
+        }
         Some(Command::Export(command)) => {
-            reading(command.settings.or(cli.settings), |c| cmd::export::run(c, command.args))
+            with(command.settings.or(cli.settings), QUIET, |c| cmd::export::run(c, command.args))
         }
         Some(Command::Still(command)) => {
-            reading(command.settings.or(cli.settings), |c| cmd::export::still(c, command.args))
+            with(command.settings.or(cli.settings), QUIET, |c| cmd::export::still(c, command.args))
         }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
@@ -72,11 +79,13 @@ fn archive_cleanup(
     }
 }
 
-fn reading<R: Future<Output = Result<(), cmd::CommandError>>>(
-    flags: SettingFlags<ReadingSettings>,
+/// Runs a command with its settings.
+fn with<S: SettingScope, R: Future<Output = Result<(), cmd::CommandError>>>(
+    flags: SettingFlags<S>,
+    defaults: &'static [(&'static str, &'static str)],
     command: impl FnOnce(Config) -> R,
 ) -> ExitCode {
-    match prepare(flags, READING_DEFAULTS) {
+    match prepare(flags, defaults) {
         Ok(config) => run(command(config)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }

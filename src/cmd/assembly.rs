@@ -19,6 +19,7 @@ use crate::pipeline::attempt::Stages;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
 use crate::playlist::longest_segment_millis;
+use crate::retention::RetentionSettings;
 use crate::session::SessionRules;
 use crate::source::FrameSource;
 use crate::store::{Store, StoreError, StoreSettings};
@@ -181,6 +182,21 @@ pub async fn open_store_to_read(
     Ok(store)
 }
 
+/// What a clean-up goes by.
+pub fn retention_settings(config: &Config) -> RetentionSettings {
+    let (processing, retention) = (&config.processing, &config.retention);
+    RetentionSettings {
+        retention: store_settings(processing).retention,
+        grace: retention.grace,
+        archives: config.archive.enabled,
+        // Several segments late: its worker would have trimmed the window by then.
+        idle_after: Duration::from_secs(u64::from(processing.segment_duration_secs) * 10),
+        device_max_bytes: retention.device_max_bytes,
+        total_max_bytes: retention.total_max_bytes,
+        unencoded_frames: retention.unencoded_frames,
+    }
+}
+
 /// What sessions go by.
 pub fn session_rules(archive: &ArchiveConfig) -> SessionRules {
     SessionRules {
@@ -237,7 +253,7 @@ fn encoding_number(processing: &ProcessingConfig) -> u64 {
 
 /// A tenth longer than a segment is meant to be: cameras that are a little slow still fill
 /// theirs. A playlist's target is an upper bound (RFC 8216 section 4.3.3.1).
-fn target_duration_secs(segment_duration_secs: u32) -> u32 {
+pub fn target_duration_secs(segment_duration_secs: u32) -> u32 {
     segment_duration_secs.saturating_add(segment_duration_secs.div_ceil(10))
 }
 

@@ -15,6 +15,7 @@ mod pulsar;
 mod reader;
 mod redis;
 mod release;
+mod retention;
 mod setting;
 mod sources;
 mod storage;
@@ -33,6 +34,7 @@ pub use processing::{ProcessingConfig, effective_workers};
 pub use pulsar::PulsarConfig;
 pub use reader::Problem;
 pub use redis::RedisConfig;
+pub use retention::RetentionConfig;
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
@@ -88,6 +90,8 @@ pub enum Group {
     Redis,
     /// Metrics and health.
     Metrics,
+    /// What is removed.
+    Retention,
     /// Finished sessions.
     Archive,
     /// The text that is burnt in.
@@ -102,6 +106,7 @@ impl Group {
         Self::Pulsar,
         Self::Storage,
         Self::Processing,
+        Self::Retention,
         Self::Metrics,
         Self::Log,
         Self::Redis,
@@ -117,6 +122,7 @@ impl Group {
             Self::Processing => "PROCESSING_",
             Self::Redis => "REDIS_",
             Self::Metrics => "METRICS_",
+            Self::Retention => "RETENTION_",
             Self::Archive => "ARCHIVE_",
             Self::Watermark => "WATERMARK_",
             Self::Log => "LOG_",
@@ -131,6 +137,7 @@ impl Group {
             Self::Processing => "Processing",
             Self::Redis => "Redis",
             Self::Metrics => "Metrics and health",
+            Self::Retention => "Retention",
             Self::Archive => "Archive",
             Self::Watermark => "Watermark",
             Self::Log => "Log",
@@ -145,6 +152,7 @@ impl Group {
             Self::Processing => processing::SETTINGS,
             Self::Redis => redis::SETTINGS,
             Self::Metrics => metrics::SETTINGS,
+            Self::Retention => retention::SETTINGS,
             Self::Archive => archive::SETTINGS,
             Self::Watermark => watermark::SETTINGS,
             Self::Log => log::SETTINGS,
@@ -170,6 +178,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Metrics and health.
     pub metrics: MetricsConfig,
+    /// What is removed.
+    pub retention: RetentionConfig,
     /// Finished sessions.
     pub archive: ArchiveConfig,
     /// The text that is burnt in.
@@ -209,6 +219,7 @@ impl Config {
             processing: processing::read(&mut reader),
             redis: redis::read(&mut reader),
             metrics: metrics::read(&mut reader),
+            retention: retention::read(&mut reader),
             archive: archive::read(&mut reader),
             watermark: watermark::read(&mut reader),
             log: log::read(&mut reader),

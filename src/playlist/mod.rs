@@ -26,7 +26,7 @@ mod render;
 mod vod;
 mod window;
 
-pub use parse::{is_init_file_name, media_file_number};
+pub use parse::{is_init_file_name, media_file_number, media_sequence_of};
 pub use render::{init_file_name, media_file_name};
 pub use vod::{VodEntry, render_vod};
 pub use window::{Entry, NewEntry, Window, longest_segment_millis};
