@@ -53,6 +53,8 @@ pub enum Command {
     /// Takes frame events from Pulsar and keeps every device's stream up to date (default).
     #[command(visible_alias = "worker")]
     Consumer(ConsumerCommand),
+    /// Ends the sessions of devices that have gone silent.
+    OfflineChecker(OfflineCheckerCommand),
     /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -60,9 +62,40 @@ pub enum Command {
 /// `consumer`.
 #[derive(Debug, Args)]
 pub struct ConsumerCommand {
+    /// Tell Redis nothing, whatever REDIS_ENABLED says.
+    #[arg(long)]
+    pub no_redis: bool,
     /// Its settings.
     #[command(flatten)]
     pub settings: SettingFlags<AllSettings>,
+}
+
+/// `offline-checker`.
+#[derive(Debug, Args)]
+pub struct OfflineCheckerCommand {
+    /// How it looks.
+    #[command(flatten)]
+    pub checker: OfflineCheckerArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<UpkeepSettings>,
+}
+
+/// How the offline checker looks at devices.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct OfflineCheckerArgs {
+    /// Go on looking until told to stop.
+    #[arg(long, conflicts_with = "once")]
+    pub continuous: bool,
+    /// Look at every device once, then end (default). It takes a segment and a half longer when a
+    /// session seems to be over: that is looked at twice.
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between two looks at which devices are due, with --continuous.
+    #[arg(long = "interval", value_name = "SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub interval_secs: u64,
 }
 
 /// `demo`.
@@ -174,6 +207,21 @@ pub struct AllSettings;
 
 impl SettingScope for AllSettings {
     const GROUPS: &'static [Group] = Group::ALL;
+}
+
+/// What looks after streams that workers write.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepSettings;
+
+impl SettingScope for UpkeepSettings {
+    const GROUPS: &'static [Group] = &[
+        Group::Storage,
+        Group::Processing,
+        Group::Metrics,
+        Group::Log,
+        Group::Redis,
+        Group::Archive,
+    ];
 }
 
 /// What the demonstration uses.
@@ -295,6 +343,24 @@ mod tests {
     fn worker_is_another_name_of_the_consumer() {
         let cli = Cli::try_parse_from(["stream-processor", "worker"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Consumer(_))));
+    }
+
+    #[test]
+    fn the_offline_checker_looks_once_unless_it_is_told_to_go_on() {
+        let parse = |args: &[&str]| {
+            let all = ["stream-processor", "offline-checker"].iter().chain(args);
+            match Cli::try_parse_from(all).map(|cli| cli.command) {
+                Ok(Some(Command::OfflineChecker(command))) => Some(command.checker),
+                _ => None,
+            }
+        };
+        let once = parse(&[]).unwrap();
+        assert!(!once.continuous && once.interval_secs == 10);
+        let on = parse(&["--continuous", "--interval", "30"]).unwrap();
+        assert!(on.continuous && on.interval_secs == 30);
+        assert!(parse(&["--once", "--interval=5"]).is_some());
+        assert!(parse(&["--once", "--continuous"]).is_none());
+        assert!(parse(&["--interval=0"]).is_none());
     }
 
     #[test]

@@ -319,14 +319,9 @@ fn a_session_that_is_never_cut_goes_with_any_shortest_one() {
 
 #[test]
 fn what_this_release_does_not_use_is_accepted_and_said() {
-    let given = [
-        ("REDIS_ENABLED", "true"),
-        ("REDIS_URL", "redis://redis"),
-        ("WATERMARK_ENABLED", "yes"),
-        ("ARCHIVE_DATABASE_URL", "postgres://db/archive"),
-    ];
+    let given = [("WATERMARK_ENABLED", "yes"), ("ARCHIVE_DATABASE_URL", "postgres://db/archive")];
     let notices = notices(&given);
-    assert_eq!(notices.len(), 3, "{notices:?}");
+    assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices.iter().all(|notice| notice.contains("later release")), "{notices:?}");
 }
 
@@ -334,7 +329,8 @@ fn what_this_release_does_not_use_is_accepted_and_said() {
 fn what_is_for_a_later_release_is_said_where_it_is_explained() {
     let later =
         |variable: &str| settings().find(|s| s.variable == variable).unwrap().is_for_later();
-    assert!(later("REDIS_URL") && later("STORAGE_S3_BUCKET") && later("ARCHIVE_DATABASE_URL"));
+    assert!(later("WATERMARK_FORMAT") && later("ARCHIVE_DATABASE_URL"));
+    assert!(!later("REDIS_URL") && !later("ARCHIVE_OFFLINE_THRESHOLD_SECONDS"));
     assert!(!later("STORAGE_TYPE") && !later("STORAGE_BASE_PATH") && !later("LOG_LEVEL"));
 }
 

@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 use super::backend::{About, Backend, Expect, Listed, Lock, Stored, Written};
 use super::layout::{self, HistoryName, LOCK_FILE, Place, STATE_FILE, UPKEEP_LOCK_FILE};
 use super::steps::WriteSteps;
-use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history};
+use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history, replace};
 use crate::model::DeviceKey;
+use crate::playlist::Window;
 
 /// One device's files.
 #[derive(Clone)]
@@ -220,6 +221,15 @@ impl DeviceFolder {
             return Err(StoreError::Unreadable { path: self.path(Place::Hls, STATE_FILE), detail });
         }
         Ok(Some((state, stored)))
+    }
+
+    /// The live window that a state says is published: the playlist's, or one made from the
+    /// records where that is another. Takes no lock and mends nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if neither can be read.
+    pub fn window(&self, state: &DeviceState) -> Result<Window, StoreError> {
+        Ok(replace::current_window(self, state)?.window)
     }
 
     /// The records of the segments from number `from` on, the state's own included, oldest
