@@ -55,6 +55,8 @@ pub enum Command {
     Consumer(ConsumerCommand),
     /// Ends the sessions of devices that have gone silent.
     OfflineChecker(OfflineCheckerCommand),
+    /// Removes archives whose time is over, and what is left of half-made ones.
+    ArchiveCleanup(ArchiveCleanupCommand),
     /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -96,6 +98,29 @@ pub struct OfflineCheckerArgs {
     #[arg(long = "interval", value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub interval_secs: u64,
+}
+
+/// `archive-cleanup`.
+#[derive(Debug, Args)]
+pub struct ArchiveCleanupCommand {
+    /// What to do.
+    #[command(flatten)]
+    pub args: ArchiveCleanupArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ArchiveCleanupSettings>,
+}
+
+/// What the clean-up of archives does besides removing what has expired.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub struct ArchiveCleanupArgs {
+    /// Change nothing; say what would be removed, and how much that is.
+    #[arg(long, conflicts_with = "rebuild_database")]
+    pub dry_run: bool,
+    /// Write the database's table anew from the archives.
+    #[arg(long)]
+    pub rebuild_database: bool,
 }
 
 /// `demo`.
@@ -229,7 +254,15 @@ impl SettingScope for UpkeepSettings {
 pub struct DemoSettings;
 
 impl SettingScope for DemoSettings {
-    const GROUPS: &'static [Group] = &[Group::Processing, Group::Log];
+    const GROUPS: &'static [Group] = &[Group::Processing, Group::Watermark, Group::Log];
+}
+
+/// What the clean-up of archives uses.
+#[derive(Clone, Copy, Debug)]
+pub struct ArchiveCleanupSettings;
+
+impl SettingScope for ArchiveCleanupSettings {
+    const GROUPS: &'static [Group] = &[Group::Storage, Group::Archive, Group::Metrics, Group::Log];
 }
 
 /// The settings that were given as flags, not yet judged. Made from the tables in
@@ -299,9 +332,8 @@ const ENV_FILE: &str = "env-file";
 
 fn flag(group: Group, setting: &'static Setting) -> Arg {
     let default = setting.default.map(|d| format!(" [default: {d}]")).unwrap_or_default();
-    let later = if setting.is_for_later() { " Not used by this release." } else { "" };
     let help = format!(
-        "{} It takes {}.{later}\n[env: {}]{default}",
+        "{} It takes {}.\n[env: {}]{default}",
         setting.help, setting.takes, setting.variable
     );
     let arg = Arg::new(setting.variable)

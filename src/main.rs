@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stream_processor::cli::{
-    AllSettings, Cli, Command, DemoArgs, DemoSettings, ENCODE_HELPER, OfflineCheckerArgs,
-    SettingFlags, SettingScope, UpkeepSettings,
+    AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
+    ENCODE_HELPER, OfflineCheckerArgs, SettingFlags, SettingScope, UpkeepSettings,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         Some(Command::OfflineChecker(command)) => {
             offline_checker(command.checker, command.settings.or(cli.settings))
         }
+        Some(Command::ArchiveCleanup(command)) => {
+            archive_cleanup(command.args, command.settings.or(cli.settings))
+        }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
 }
@@ -56,6 +59,21 @@ fn consumer(flags: SettingFlags<AllSettings>, no_redis: bool) -> ExitCode {
 fn offline_checker(args: OfflineCheckerArgs, flags: SettingFlags<UpkeepSettings>) -> ExitCode {
     match prepare(flags, &[]) {
         Ok(config) => run(cmd::offline_checker::run(config, args)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn archive_cleanup(
+    args: ArchiveCleanupArgs,
+    flags: SettingFlags<ArchiveCleanupSettings>,
+) -> ExitCode {
+    match prepare(flags, &[]) {
+        Ok(config) if args.rebuild_database && config.archive.database_url.is_none() => {
+            let sentence =
+                "--rebuild-database takes ARCHIVE_DATABASE_URL: there is no table without";
+            fail(&cmd::CommandError::new(sentence), EXIT_USAGE)
+        }
+        Ok(config) => run(cmd::archive_cleanup::run(config, args)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
 }

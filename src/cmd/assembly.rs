@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use super::redis::start_mirror;
-use crate::config::{ArchiveConfig, Config, ProcessingConfig, StorageBackend, StorageConfig};
+use crate::config::{
+    ArchiveConfig, Config, ProcessingConfig, StorageBackend, StorageConfig, WatermarkConfig,
+};
 use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
 use crate::http::{Condition, Health, Metrics, Part};
 use crate::media::timeline::TimelineSettings;
@@ -69,7 +71,7 @@ impl Parts {
         let health = Health::new(MAX_SILENCE);
         let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
         let store = open_store(storage, processing).await?;
-        let pool = EncoderPool::start(pool_settings(processing, helpers)?)
+        let pool = EncoderPool::start(pool_settings(processing, &config.watermark, helpers)?)
             .await
             .map_err(|e| CommandError::because("the encoders do not start", e))?;
         let pool = Arc::new(pool);
@@ -85,6 +87,7 @@ impl Parts {
             settler: source.settler(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
             observer: Arc::new(Observers(observers)),
+            captions: config.watermark.enabled.then(|| config.watermark.captions.clone()),
             missing_file_patience: processing.missing_frame_retry,
         };
         let worker = Worker::new(
@@ -134,13 +137,14 @@ fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHand
 
 fn pool_settings(
     processing: &ProcessingConfig,
+    watermark: &WatermarkConfig,
     helpers: usize,
 ) -> Result<PoolSettings, CommandError> {
     let command = std::env::current_exe()
         .map_err(|e| CommandError::because("the program cannot find its own file", e))?;
     Ok(PoolSettings {
         helpers,
-        encode: encode_settings(processing),
+        encode: encode_settings(processing, watermark),
         command,
         frame_time_limit: processing.frame_timeout,
         memory_limit_bytes: processing.helper_memory_bytes,
@@ -188,7 +192,7 @@ fn store_settings(processing: &ProcessingConfig) -> StoreSettings {
     }
 }
 
-fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
+fn encode_settings(processing: &ProcessingConfig, watermark: &WatermarkConfig) -> EncodeSettings {
     let target_secs = target_duration_secs(processing.segment_duration_secs);
     let frames = u32::try_from(processing.frames_per_segment).unwrap_or(u32::MAX).max(1);
     EncodeSettings {
@@ -202,6 +206,7 @@ fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
                 / frames,
             encoding: encoding_number(processing),
         },
+        watermark: watermark.enabled.then_some(watermark.look),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One file a command: builds the parts, hands them over, waits. Decides nothing.
 
+pub mod archive_cleanup;
+pub mod archiving;
 mod assembly;
 pub mod consumer;
 pub mod demo;

@@ -1,28 +1,34 @@
 //! `offline-checker`: ends the sessions of devices that have gone silent, and has done what
 //! follows. Once, or again and again.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
+use super::archiving::{self, archiver};
 use super::assembly::{open_store, session_rules};
 use super::ops::Ops;
 use super::redis::start_mirror;
 use super::signals::stop_on_signals;
+use super::{CommandError, say};
+use crate::archive::Archiver;
 use crate::cli::OfflineCheckerArgs;
 use crate::config::Config;
 use crate::http::{Condition, Health, Metrics, Part};
-use crate::model::{Clock, SystemClock};
-use crate::session::{AfterCheck, Checker, Pass, SessionMirror};
+use crate::model::{Clock, DeviceKey, SystemClock};
+use crate::session::{AfterCheck, Afterwards, Checker, Pass, SessionMirror};
 
 /// A pass that lists a large bucket takes some seconds between two beats; silent for this long,
 /// the checker hangs.
 const MAX_SILENCE: Duration = Duration::from_secs(600);
 /// How long Redis may take for what it is told at the end of a single pass.
 const REDIS_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the archive database may take for that.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs the checker: until it is told to stop, or until every device has been looked at.
 ///
@@ -36,19 +42,39 @@ pub async fn run(config: Config, args: OfflineCheckerArgs) -> Result<(), Command
     let store = open_store(&config.storage, &config.processing).await?;
     let mirror = start_mirror(&config.redis, &store, &metrics, &health)?;
     let rules = session_rules(&config.archive, &config.processing);
-    // Archiving is what follows a check: `archive::Archiver` takes the place of `None`.
-    let after: Option<Arc<dyn AfterCheck>> = None;
     let clock = Arc::new(SystemClock);
-    let checker = Checker::new(store, rules, clock, mirror.clone(), after);
-    let run = Run { checker, metrics, health, mirror, stop };
+    let archiver = Arc::new(archiver(&config, store.clone(), Arc::clone(&clock) as _)?);
+    let after = Archiving { archiver: Arc::clone(&archiver), metrics: metrics.clone() };
+    let checker = Checker::new(store, rules, clock, mirror.clone(), Some(Arc::new(after)));
+    let run = Run { checker, archiver, metrics, health, mirror, stop };
     match args.continuous {
         true => run.continuously(&config, Duration::from_secs(args.interval_secs)).await,
         false => run.once().await,
     }
 }
 
+/// What follows a look: finished sessions are archived.
+struct Archiving {
+    archiver: Arc<Archiver>,
+    metrics: Metrics,
+}
+
+#[async_trait]
+impl AfterCheck for Archiving {
+    async fn run(&self, device: &DeviceKey) -> Result<Afterwards, Box<dyn Error + Send + Sync>> {
+        let outcome = self.archiver.run_device(device).await?;
+        archiving::count(&self.metrics, &outcome);
+        Ok(Afterwards {
+            archives: outcome.archived,
+            waiting: outcome.waiting,
+            again: outcome.busy || outcome.waiting > 0,
+        })
+    }
+}
+
 struct Run {
     checker: Checker,
+    archiver: Arc<Archiver>,
     metrics: Metrics,
     health: Health,
     mirror: Option<SessionMirror>,
@@ -128,8 +154,11 @@ impl Run {
         {
             tracing::warn!("Redis has not been told of all sessions; the next check does it");
         }
+        if !self.archiver.flush(DATABASE_PATIENCE).await {
+            tracing::warn!("the archive database is behind; the next check brings it up to date");
+        }
         self.close_mirror().await;
-        super::say(&format!(
+        say(&format!(
             "{} devices, {} sessions ended, {} archives made, {} errors",
             all.devices, all.ended, all.archives, all.errors
         ));
@@ -165,6 +194,7 @@ impl Run {
         }
         let open = i64::try_from(self.checker.open_sessions()).unwrap_or(i64::MAX);
         self.metrics.sessions_open.set(open);
+        archiving::show(&self.metrics, &self.archiver, self.checker.sessions_waiting());
         Ok(pass)
     }
 

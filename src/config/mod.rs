@@ -4,8 +4,8 @@
 //! teach them) and the struct that the rest of the house sees. From strong to weak: flags,
 //! environment, `.env`, defaults.
 //!
-//! Architecture invariant: reads nothing but its sources; what leaves here is valid, and what
-//! is secret cannot print itself.
+//! Architecture invariant: reads nothing but its sources and the time zone database; what leaves
+//! here is valid, and what is secret cannot print itself.
 
 mod archive;
 mod log;
@@ -14,7 +14,6 @@ mod processing;
 mod pulsar;
 mod reader;
 mod redis;
-mod release;
 mod setting;
 mod sources;
 mod storage;
@@ -36,7 +35,7 @@ pub use redis::RedisConfig;
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
-pub use watermark::{WatermarkConfig, WatermarkPosition};
+pub use watermark::WatermarkConfig;
 
 use reader::Reader;
 
@@ -213,7 +212,6 @@ impl Config {
             watermark: watermark::read(&mut reader),
             log: log::read(&mut reader),
         };
-        release::check(&config, &mut reader);
         let (problems, notices) = reader.finish();
         if problems.is_empty() {
             Ok(Resolved { config, notices })

@@ -97,8 +97,18 @@ fn segment(text: &str) -> Option<(u64, Container)> {
 fn init_name(text: &str) -> Option<&str> {
     let name = text.strip_prefix("URI=\"")?.strip_suffix('"')?;
     let name = name.strip_prefix(SEGMENTS_FOLDER)?.strip_prefix('/')?;
+    is_init_file_name(name).then_some(name)
+}
+
+/// Whether a file in the segments folder is an init file by its name.
+pub fn is_init_file_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    (name.starts_with("init_") && name.bytes().all(plain)).then_some(name)
+    name.starts_with("init_") && name.bytes().all(plain)
+}
+
+/// The number of a media file in the segments folder; none if it is not called like one.
+pub fn media_file_number(name: &str) -> Option<u64> {
+    segment(name.strip_prefix("seg_")?).map(|(number, _)| number)
 }
 
 impl Window {
@@ -235,6 +245,21 @@ segments/seg_000021.ts
             let PlaylistError::Line { line: at, .. } = error else { panic!("{put:?}: {error}") };
             assert_eq!(at, line, "{put:?}: {error}");
         }
+    }
+
+    #[test]
+    fn files_are_known_by_their_names() {
+        for (name, number) in [
+            ("seg_000018.ts", Some(18)),
+            ("seg_1000000.m4s", Some(1_000_000)),
+            ("seg_18.ts", None),
+            ("seg_0000018.ts", None),
+            ("seg_000018.ts.part", None),
+            ("18.ts", None),
+        ] {
+            assert_eq!(media_file_number(name), number, "{name}");
+        }
+        assert!(is_init_file_name("init_0a1b.mp4") && !is_init_file_name("init_/../x"));
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub trait AfterCheck: Send + Sync {
 pub struct Afterwards {
     /// Archives made.
     pub archives: u64,
-    /// Whether something is left that is to be tried again soon.
+    /// Sessions that could not be archived so far, and are tried again.
+    pub waiting: usize,
+    /// Whether it is to be done again at the next look.
     pub again: bool,
 }
 
@@ -146,6 +148,11 @@ impl Checker {
         Some(due.saturating_sub(self.looker.clock.uptime()))
     }
 
+    /// How many sessions could not be archived so far.
+    pub fn sessions_waiting(&self) -> usize {
+        self.watches.values().map(Watch::sessions_waiting).sum()
+    }
+
     /// How many devices were in a session when they were last looked at.
     pub fn open_sessions(&self) -> usize {
         self.watches.values().filter(|watch| watch.in_session()).count()
@@ -207,9 +214,7 @@ impl Looker {
         if watch.is_to_follow_up(&state, uptime) {
             let done = after.run(key).await.map_err(Failure::afterwards)?;
             *archives = done.archives;
-            if !done.again {
-                watch.followed_up(&state, uptime);
-            }
+            watch.followed_up(&state, uptime, done);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::SessionRules;
+use super::{Afterwards, SessionRules};
 use crate::model::{SessionId, UtcMillis};
 use crate::store::{DeviceState, OpenSession};
 
@@ -22,6 +22,8 @@ pub struct Watch {
     seems_over: bool,
     /// Before which number every session is finished and has been followed up, and when.
     followed_up: Option<(u64, Duration)>,
+    /// How many sessions could not be archived so far.
+    sessions_waiting: usize,
     /// What went wrong last time.
     trouble: Option<&'static str>,
 }
@@ -104,9 +106,15 @@ impl Watch {
         })
     }
 
-    /// What follows a look has been done, and leaves nothing to be done soon.
-    pub fn followed_up(&mut self, state: &DeviceState, uptime: Duration) {
-        self.followed_up = Some((finished_below(state), uptime));
+    /// What follows a look has been done.
+    pub fn followed_up(&mut self, state: &DeviceState, uptime: Duration, done: Afterwards) {
+        self.sessions_waiting = done.waiting;
+        self.followed_up = (!done.again).then(|| (finished_below(state), uptime));
+    }
+
+    /// How many sessions could not be archived so far.
+    pub fn sessions_waiting(&self) -> usize {
+        self.sessions_waiting
     }
 }
 
@@ -221,7 +229,9 @@ mod tests {
         state.session = Some(session(9, 270));
         let mut watch = Watch::default();
         assert!(watch.is_to_follow_up(&state, secs(0)));
-        watch.followed_up(&state, secs(0));
+        watch.followed_up(&state, secs(0), Afterwards { again: true, ..Afterwards::default() });
+        assert!(watch.is_to_follow_up(&state, secs(0)));
+        watch.followed_up(&state, secs(0), Afterwards::default());
         state.next_segment = 11;
         assert!(!watch.is_to_follow_up(&state, secs(599)));
         assert!(watch.is_to_follow_up(&state, secs(600)));
