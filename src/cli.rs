@@ -53,6 +53,8 @@ pub enum Command {
     /// Takes frame events from Pulsar and keeps every device's stream up to date (default).
     #[command(visible_alias = "worker")]
     Consumer(ConsumerCommand),
+    /// Ends the sessions of devices that have gone silent.
+    OfflineChecker(OfflineCheckerCommand),
     /// Removes archives whose time is over, and what is left of half-made ones.
     ArchiveCleanup(ArchiveCleanupCommand),
     /// Removes segments, frames and records that are past their retention, once.
@@ -70,9 +72,40 @@ pub enum Command {
 /// `consumer`.
 #[derive(Debug, Args)]
 pub struct ConsumerCommand {
+    /// Tell Redis nothing, whatever REDIS_ENABLED says.
+    #[arg(long)]
+    pub no_redis: bool,
     /// Its settings.
     #[command(flatten)]
     pub settings: SettingFlags<AllSettings>,
+}
+
+/// `offline-checker`.
+#[derive(Debug, Args)]
+pub struct OfflineCheckerCommand {
+    /// How it looks.
+    #[command(flatten)]
+    pub checker: OfflineCheckerArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<UpkeepSettings>,
+}
+
+/// How the offline checker looks at devices.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct OfflineCheckerArgs {
+    /// Go on looking until told to stop.
+    #[arg(long, conflicts_with = "once")]
+    pub continuous: bool,
+    /// Look at every device once, then end (default). It takes a segment and a half longer when a
+    /// session seems to be over: that is looked at twice.
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between two looks at which devices are due, with --continuous.
+    #[arg(long = "interval", value_name = "SECONDS", default_value_t = 10,
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub interval_secs: u64,
 }
 
 /// `archive-cleanup`.
@@ -106,7 +139,7 @@ pub struct CleanupCommand {
     pub args: CleanupArgs,
     /// Its settings.
     #[command(flatten)]
-    pub settings: SettingFlags<UpkeepSettings>,
+    pub settings: SettingFlags<CleanupSettings>,
 }
 
 /// How the clean-up is made.
@@ -129,7 +162,7 @@ pub struct ResetDeviceCommand {
     pub args: ResetDeviceArgs,
     /// Its settings.
     #[command(flatten)]
-    pub settings: SettingFlags<UpkeepSettings>,
+    pub settings: SettingFlags<CleanupSettings>,
 }
 
 /// Which device begins anew, and what goes.
@@ -329,6 +362,21 @@ impl SettingScope for AllSettings {
     const GROUPS: &'static [Group] = Group::ALL;
 }
 
+/// What looks after streams that workers write.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepSettings;
+
+impl SettingScope for UpkeepSettings {
+    const GROUPS: &'static [Group] = &[
+        Group::Storage,
+        Group::Processing,
+        Group::Metrics,
+        Group::Log,
+        Group::Redis,
+        Group::Archive,
+    ];
+}
+
 /// What the demonstration uses.
 #[derive(Clone, Copy, Debug)]
 pub struct DemoSettings;
@@ -347,9 +395,9 @@ impl SettingScope for ReadingSettings {
 
 /// What commands that remove something of streams use.
 #[derive(Clone, Copy, Debug)]
-pub struct UpkeepSettings;
+pub struct CleanupSettings;
 
-impl SettingScope for UpkeepSettings {
+impl SettingScope for CleanupSettings {
     const GROUPS: &'static [Group] =
         &[Group::Storage, Group::Processing, Group::Archive, Group::Retention, Group::Log];
 }
@@ -429,9 +477,8 @@ const ENV_FILE: &str = "env-file";
 
 fn flag(group: Group, setting: &'static Setting) -> Arg {
     let default = setting.default.map(|d| format!(" [default: {d}]")).unwrap_or_default();
-    let later = if setting.is_for_later() { " Not used by this release." } else { "" };
     let help = format!(
-        "{} It takes {}.{later}\n[env: {}]{default}",
+        "{} It takes {}.\n[env: {}]{default}",
         setting.help, setting.takes, setting.variable
     );
     let arg = Arg::new(setting.variable)
@@ -473,6 +520,24 @@ mod tests {
     fn worker_is_another_name_of_the_consumer() {
         let cli = Cli::try_parse_from(["stream-processor", "worker"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Consumer(_))));
+    }
+
+    #[test]
+    fn the_offline_checker_looks_once_unless_it_is_told_to_go_on() {
+        let parse = |args: &[&str]| {
+            let all = ["stream-processor", "offline-checker"].iter().chain(args);
+            match Cli::try_parse_from(all).map(|cli| cli.command) {
+                Ok(Some(Command::OfflineChecker(command))) => Some(command.checker),
+                _ => None,
+            }
+        };
+        let once = parse(&[]).unwrap();
+        assert!(!once.continuous && once.interval_secs == 10);
+        let on = parse(&["--continuous", "--interval", "30"]).unwrap();
+        assert!(on.continuous && on.interval_secs == 30);
+        assert!(parse(&["--once", "--interval=5"]).is_some());
+        assert!(parse(&["--once", "--continuous"]).is_none());
+        assert!(parse(&["--interval=0"]).is_none());
     }
 
     #[test]

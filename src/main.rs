@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use stream_processor::cli::{
     AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
-    ENCODE_HELPER, SettingFlags, SettingScope,
+    ENCODE_HELPER, OfflineCheckerArgs, SettingFlags, SettingScope, UpkeepSettings,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -35,8 +35,13 @@ fn main() -> ExitCode {
     let _points = fail::FailScenario::setup();
     let cli = Cli::parse();
     match cli.command {
-        None => consumer(cli.settings),
-        Some(Command::Consumer(command)) => consumer(command.settings.or(cli.settings)),
+        None => consumer(cli.settings, false),
+        Some(Command::Consumer(command)) => {
+            consumer(command.settings.or(cli.settings), command.no_redis)
+        }
+        Some(Command::OfflineChecker(command)) => {
+            offline_checker(command.checker, command.settings.or(cli.settings))
+        }
         Some(Command::ArchiveCleanup(command)) => {
             archive_cleanup(command.args, command.settings.or(cli.settings))
         }
@@ -57,9 +62,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn consumer(flags: SettingFlags<AllSettings>) -> ExitCode {
+fn consumer(flags: SettingFlags<AllSettings>, no_redis: bool) -> ExitCode {
     match prepare(flags, &[]) {
-        Ok(config) => run(cmd::consumer::run(config)),
+        Ok(mut config) => {
+            config.redis.enabled &= !no_redis;
+            run(cmd::consumer::run(config))
+        }
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn offline_checker(args: OfflineCheckerArgs, flags: SettingFlags<UpkeepSettings>) -> ExitCode {
+    match prepare(flags, &[]) {
+        Ok(config) => run(cmd::offline_checker::run(config, args)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
 }

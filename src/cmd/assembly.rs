@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
+use super::redis::start_mirror;
 use crate::config::{
     ArchiveConfig, Config, ProcessingConfig, StorageBackend, StorageConfig, WatermarkConfig,
 };
@@ -16,11 +17,13 @@ use crate::media::{Container, Playback};
 use crate::model::{Clock, SystemClock};
 use crate::pipeline::accumulator::AccumulatorSettings;
 use crate::pipeline::attempt::Stages;
+use crate::pipeline::observers::Observers;
+use crate::pipeline::ports::Observer;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
 use crate::playlist::longest_segment_millis;
 use crate::retention::RetentionSettings;
-use crate::session::SessionRules;
+use crate::session::{SessionMirror, SessionRules};
 use crate::source::FrameSource;
 use crate::store::{Store, StoreError, StoreSettings};
 
@@ -41,6 +44,7 @@ pub struct Parts {
     pub reporter: Arc<Reporter>,
     /// The helpers.
     pub pool: Arc<EncoderPool>,
+    mirror: Option<SessionMirror>,
     worker: Worker,
 }
 
@@ -74,13 +78,16 @@ impl Parts {
         let pool = Arc::new(pool);
         health.set(Part::Encoder, Condition::Ready);
         health.set(Part::Storage, Condition::Ready);
+        let mirror = start_mirror(&config.redis, &store, &metrics, &health)?;
+        let told = mirror.clone().map(|mirror| Arc::new(mirror) as Arc<dyn Observer>);
+        let observers = [Arc::clone(&reporter) as _].into_iter().chain(told).collect();
         let stages = Stages {
             store,
-            sessions: session_rules(&config.archive),
+            sessions: session_rules(&config.archive, processing),
             encoder: Arc::clone(&pool) as _,
             settler: source.settler(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
-            observer: Arc::clone(&reporter) as _,
+            observer: Arc::new(Observers(observers)),
             captions: config.watermark.enabled.then(|| config.watermark.captions.clone()),
             missing_file_patience: processing.missing_frame_retry,
         };
@@ -90,7 +97,7 @@ impl Parts {
             Arc::clone(&reporter) as _,
             worker_settings(processing, helpers),
         );
-        Ok(Self { metrics, health, reporter, pool, worker })
+        Ok(Self { metrics, health, reporter, pool, mirror, worker })
     }
 
     /// Runs the worker until `stop`, then ends the helpers.
@@ -100,6 +107,9 @@ impl Parts {
     pub async fn run(self, stop: CancellationToken) -> Result<(), CommandError> {
         let watched = watch_pool(Arc::clone(&self.pool), self.metrics.clone());
         let result = self.worker.run(stop).await;
+        if let Some(mirror) = &self.mirror {
+            mirror.close().await;
+        }
         watched.abort();
         // Whoever still has a part of it gives it up now: the worker has ended.
         let _ = watched.await;
@@ -197,10 +207,13 @@ pub fn retention_settings(config: &Config) -> RetentionSettings {
     }
 }
 
-/// What sessions go by.
-pub fn session_rules(archive: &ArchiveConfig) -> SessionRules {
+/// What sessions go by. A device that is live commits once a segment; half of one more is room
+/// for what is slow.
+pub fn session_rules(archive: &ArchiveConfig, processing: &ProcessingConfig) -> SessionRules {
+    let segment = Duration::from_secs(processing.segment_duration_secs.into());
     SessionRules {
         offline_threshold: archive.offline_threshold,
+        commit_every: segment + segment / 2,
         max_duration: archive.max_session_duration,
     }
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::CommandError;
 use super::assembly::{open_store, retention_settings};
-use super::demo::say;
 use super::signals::stop_on_signals;
+use super::{CommandError, say};
 use crate::cli::CleanupArgs;
 use crate::config::Config;
 use crate::model::{DeviceKey, SystemClock};

@@ -7,10 +7,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
 use super::assembly::open_store_to_read;
-use super::demo::say;
 use super::signals::stop_on_signals;
+use super::{CommandError, say};
 use crate::cli::{ExportArgs, StillArgs};
 use crate::config::Config;
 use crate::export::{ClipFile, ExportError, clip, nearest_frame, when};

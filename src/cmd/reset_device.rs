@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::CommandError;
 use super::assembly::{open_store, retention_settings, target_duration_secs};
 use super::cleanup::mebibytes;
-use super::demo::say;
+use super::{CommandError, say};
 use crate::cli::ResetDeviceArgs;
 use crate::config::Config;
 use crate::model::{DeviceKey, SystemClock};

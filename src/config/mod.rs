@@ -14,7 +14,6 @@ mod processing;
 mod pulsar;
 mod reader;
 mod redis;
-mod release;
 mod retention;
 mod setting;
 mod sources;
@@ -224,7 +223,6 @@ impl Config {
             watermark: watermark::read(&mut reader),
             log: log::read(&mut reader),
         };
-        release::check(&config, &mut reader);
         let (problems, notices) = reader.finish();
         if problems.is_empty() {
             Ok(Resolved { config, notices })

@@ -115,7 +115,7 @@ fn every_word_that_a_setting_lists_means_something() {
     for setting in settings() {
         let Takes::OneOf(words) = setting.takes else { continue };
         for word in words {
-            // Other problems may follow from it: a bucket that is missing, a later release.
+            // Other problems may follow from it: a bucket that is missing.
             let result = resolve(&environment(&[(setting.variable, &word.to_uppercase())]));
             if let Err(ConfigError::Invalid(problems)) = result {
                 let by_itself = |p: &Problem| matches!(p, Problem::Value { .. });
@@ -328,22 +328,6 @@ fn a_session_that_is_never_cut_goes_with_any_shortest_one() {
         ("ARCHIVE_MAX_SESSION_DURATION_SECONDS", "0"),
     ]);
     assert_eq!(config.archive.max_session_duration, None);
-}
-
-#[test]
-fn what_this_release_does_not_use_is_accepted_and_said() {
-    let given = [("REDIS_ENABLED", "true"), ("REDIS_URL", "redis://redis")];
-    let notices = notices(&given);
-    assert_eq!(notices.len(), 1, "{notices:?}");
-    assert!(notices.iter().all(|notice| notice.contains("later release")), "{notices:?}");
-}
-
-#[test]
-fn what_is_for_a_later_release_is_said_where_it_is_explained() {
-    let later =
-        |variable: &str| settings().find(|s| s.variable == variable).unwrap().is_for_later();
-    assert!(later("REDIS_URL") && !later("ARCHIVE_DATABASE_URL"));
-    assert!(!later("STORAGE_TYPE") && !later("STORAGE_S3_BUCKET") && !later("LOG_LEVEL"));
 }
 
 #[test]

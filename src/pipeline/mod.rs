@@ -10,12 +10,14 @@
 //! | [`ports`] | what a test or a simulation may replace |
 //! | [`steps`] | where a test can have the process killed |
 //! | [`report`] | metrics, the log and the board of devices |
+//! | [`observers`] | who else is told what happened |
 //!
 //! Architecture invariant: only this room knows more than one stage.
 
 pub mod accumulator;
 pub mod attempt;
 pub mod captions;
+pub mod observers;
 pub mod ports;
 pub mod report;
 pub mod scheduling;

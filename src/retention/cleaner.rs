@@ -224,7 +224,8 @@ impl Cleaner {
     ) -> Result<Option<crate::playlist::Window>, StoreError> {
         for is_last in [task.dry_run, true] {
             let state = work.state.clone();
-            let window = self.store.on_device(key, move |folder| folder.window(&state)).await?;
+            let window =
+                self.store.on_device(key, move |folder| folder.published_window(&state)).await?;
             if window.is_some() || is_last {
                 return Ok(window);
             }

@@ -55,7 +55,7 @@ pub(super) fn needed(
     files: &[HistoryName],
     from: u64,
 ) -> Result<Option<BTreeSet<String>>, StoreError> {
-    let Some(window) = folder.window(state)? else { return Ok(None) };
+    let Some(window) = folder.published_window(state)? else { return Ok(None) };
     let entries = window.entries.iter().zip(window.media_sequence..);
     let listed = entries.filter(|(_, number)| *number >= from).map(|(entry, _)| &entry.init);
     let mut needed: BTreeSet<String> = listed.flatten().map(|init| init.to_string()).collect();

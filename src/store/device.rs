@@ -14,7 +14,7 @@ use super::layout::{
     self, HistoryName, LOCK_FILE, PLAYLIST_FILE, Place, STATE_FILE, UPKEEP_LOCK_FILE,
 };
 use super::steps::WriteSteps;
-use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history, plan};
+use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history, plan, replace};
 use crate::model::DeviceKey;
 use crate::playlist::Window;
 
@@ -253,6 +253,15 @@ impl DeviceFolder {
         Ok(Some((state, stored)))
     }
 
+    /// The live window that a state says is published: the playlist's, or one made from the
+    /// records where that is another. Takes no lock and mends nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if neither can be read.
+    pub fn window(&self, state: &DeviceState) -> Result<Window, StoreError> {
+        Ok(replace::current_window(self, state)?.window)
+    }
+
     /// The records of the segments from number `from` on, the state's own included, oldest
     /// first: reads the history files that hold them, and no others. Those that were cleaned up
     /// are not among them.
@@ -280,7 +289,7 @@ impl DeviceFolder {
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub fn window(&self, state: &DeviceState) -> Result<Option<Window>, StoreError> {
+    pub fn published_window(&self, state: &DeviceState) -> Result<Option<Window>, StoreError> {
         let file = self.read(Place::Hls, PLAYLIST_FILE)?;
         if state.published.sha256.is_empty() {
             return Ok(file.is_none().then(|| plan::empty_window(state)));

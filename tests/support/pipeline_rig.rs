@@ -41,6 +41,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// What sessions go by in every test.
 pub const SESSIONS: SessionRules = SessionRules {
     offline_threshold: Duration::from_secs(60),
+    commit_every: Duration::from_secs(45),
     max_duration: Some(Duration::from_secs(7_200)),
 };
 /// How long a test waits for what must come, by the machine's clock.
