@@ -2,11 +2,11 @@
 
 use super::document::Making;
 use super::error::ArchiveError;
-use super::ledger::{LEDGER_FORMAT, Ledger, Step};
+use super::ledger::{Failed, LEDGER_FORMAT, Ledger, Step};
 use super::make::{bring, make, note_failure};
 use super::sessions::{Session, finished, finished_below};
 use super::{ArchiveSettings, Outcome, steps};
-use crate::model::UtcMillis;
+use crate::model::{DeviceKey, SessionId, UtcMillis};
 use crate::store::layout::{ARCHIVED_FILE, Place};
 use crate::store::{DeviceFolder, DeviceState, Expect, StoreError, Stored, Written};
 
@@ -83,6 +83,7 @@ pub(super) fn run(
         now,
         ledger: &mut book.ledger,
         done: Outcome::default(),
+        failures: Vec::new(),
     };
     if settings.enabled {
         work.archive(&state)?;
@@ -90,7 +91,7 @@ pub(super) fn run(
         work.ledger.settle(work.ledger.archived_below, finished_below(&state));
         work.ledger.forget_failures_but(|_| false);
     }
-    let done = work.done;
+    let (done, failures) = (work.done, work.failures);
     let mut outcome = Outcome {
         waiting: book.ledger.failed.len(),
         database_behind: book.ledger.is_behind(),
@@ -103,7 +104,24 @@ pub(super) fn run(
             written => written?,
         }
     }
+    failures.iter().for_each(|failed| tell(folder.key(), failed));
     Ok(outcome)
+}
+
+/// The first failure is a warning; those after it are for who looks closer. Told only when the
+/// ledger counts them, or each would be the first one.
+fn tell(device: &DeviceKey, failed: &Failed) {
+    let Failed { session_id: session, attempts, retry_at, error, .. } = failed;
+    if *attempts == 1 {
+        tracing::warn!(
+            %device, %session, error, %retry_at,
+            "a session cannot be archived; its segments are kept, and it is tried again"
+        );
+    } else {
+        tracing::debug!(
+            %device, %session, error, attempts, %retry_at, "a session still cannot be archived"
+        );
+    }
 }
 
 /// One run.
@@ -114,6 +132,7 @@ struct Work<'a> {
     now: UtcMillis,
     ledger: &'a mut Ledger,
     done: Outcome,
+    failures: Vec<Failed>,
 }
 
 impl Work<'_> {
@@ -150,7 +169,7 @@ impl Work<'_> {
                 Err(error) => {
                     let first = open.first_segment;
                     self.ledger.fail(&open.id, first, first, &error.to_string(), self.now);
-                    self.tell_failure(&open.id, &error.into());
+                    self.failure(&open.id);
                 }
             }
         }
@@ -210,7 +229,7 @@ impl Work<'_> {
         let said = error.to_string();
         self.ledger.fail(&session.id, session.first, session.end, &said, self.now);
         let since = self.ledger.failure(&session.id).map_or(self.now, |f| f.first_failed_at);
-        self.tell_failure(&session.id, error);
+        self.failure(&session.id);
         match note_failure(self.folder, making, session, said, since) {
             Ok(()) => self.note_row(session),
             // The storage that failed before fails again: the ledger has it, or the log.
@@ -221,22 +240,10 @@ impl Work<'_> {
         }
     }
 
-    /// The first failure is a warning; those after it are for who looks closer.
-    fn tell_failure(&mut self, id: &crate::model::SessionId, error: &ArchiveError) {
+    /// Notes a failure, to be told once the ledger has it.
+    fn failure(&mut self, id: &SessionId) {
         self.done.failed += 1;
-        let device = self.folder.key();
-        let Some(failed) = self.ledger.failure(id) else { return };
-        if failed.attempts == 1 {
-            tracing::warn!(
-                %device, session = %id, %error, retry_at = %failed.retry_at,
-                "a session cannot be archived; its segments are kept, and it is tried again"
-            );
-        } else {
-            tracing::debug!(
-                %device, session = %id, %error, attempts = failed.attempts,
-                retry_at = %failed.retry_at, "a session still cannot be archived"
-            );
-        }
+        self.failures.extend(self.ledger.failure(id).cloned());
     }
 
     fn note_row(&mut self, session: &Session<'_>) {
