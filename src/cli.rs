@@ -53,6 +53,16 @@ pub enum Command {
     /// Takes frame events from Pulsar and keeps every device's stream up to date (default).
     #[command(visible_alias = "worker")]
     Consumer(ConsumerCommand),
+    /// Removes archives whose time is over, and what is left of half-made ones.
+    ArchiveCleanup(ArchiveCleanupCommand),
+    /// Removes segments, frames and records that are past their retention, once.
+    Cleanup(CleanupCommand),
+    /// Begins a device's stream anew; its numbers go on.
+    ResetDevice(ResetDeviceCommand),
+    /// Cuts a piece out of a device's stream and archives into one MP4, exact to the frame.
+    Export(ExportCommand),
+    /// Saves the frame nearest to an instant, as it was uploaded.
+    Still(StillCommand),
     /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -63,6 +73,149 @@ pub struct ConsumerCommand {
     /// Its settings.
     #[command(flatten)]
     pub settings: SettingFlags<AllSettings>,
+}
+
+/// `archive-cleanup`.
+#[derive(Debug, Args)]
+pub struct ArchiveCleanupCommand {
+    /// What to do.
+    #[command(flatten)]
+    pub args: ArchiveCleanupArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ArchiveCleanupSettings>,
+}
+
+/// What the clean-up of archives does besides removing what has expired.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub struct ArchiveCleanupArgs {
+    /// Change nothing; say what would be removed, and how much that is.
+    #[arg(long, conflicts_with = "rebuild_database")]
+    pub dry_run: bool,
+    /// Write the database's table anew from the archives.
+    #[arg(long)]
+    pub rebuild_database: bool,
+}
+
+/// `cleanup`.
+#[derive(Debug, Args)]
+pub struct CleanupCommand {
+    /// What to do.
+    #[command(flatten)]
+    pub args: CleanupArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<UpkeepSettings>,
+}
+
+/// How the clean-up is made.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(skip)]
+pub struct CleanupArgs {
+    /// Change nothing; say what would be removed, and how much that is.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Look for files that nothing lists at every device, not only at those whose day it is.
+    #[arg(long)]
+    pub orphans: bool,
+}
+
+/// `reset-device`.
+#[derive(Debug, Args)]
+pub struct ResetDeviceCommand {
+    /// Which device.
+    #[command(flatten)]
+    pub args: ResetDeviceArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<UpkeepSettings>,
+}
+
+/// Which device begins anew, and what goes.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct ResetDeviceArgs {
+    /// Whose device.
+    pub client: String,
+    /// Which one.
+    pub device: String,
+    /// Change nothing; say what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also while a worker owns the device: it will go on with the new stream.
+    #[arg(long)]
+    pub force: bool,
+    /// Remove its frames as well, also those that are still to be encoded.
+    #[arg(long)]
+    pub with_frames: bool,
+    /// Remove its archives as well.
+    #[arg(long)]
+    pub with_archives: bool,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportCommand {
+    /// What to cut out.
+    #[command(flatten)]
+    pub args: ExportArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ReadingSettings>,
+}
+
+/// What to cut out. An instant is RFC 3339 with a zone, `now`, or a time before now such as
+/// `-10m`.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct ExportArgs {
+    /// Whose device.
+    pub client: String,
+    /// Which one.
+    pub device: String,
+    /// The first instant shown: 2026-01-31T08:00:00Z, -10m, now.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    pub from: String,
+    /// The instant at which it ends.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true, default_value = "now")]
+    pub to: String,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the file if it is there already.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `still`.
+#[derive(Debug, Args)]
+pub struct StillCommand {
+    /// Which frame.
+    #[command(flatten)]
+    pub args: StillArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ReadingSettings>,
+}
+
+/// Which frame.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct StillArgs {
+    /// Whose device.
+    pub client: String,
+    /// Which one.
+    pub device: String,
+    /// The instant: 2026-01-31T08:00:00Z, -10m, now.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    pub at: String,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the file if it is there already.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `demo`.
@@ -181,7 +334,32 @@ impl SettingScope for AllSettings {
 pub struct DemoSettings;
 
 impl SettingScope for DemoSettings {
-    const GROUPS: &'static [Group] = &[Group::Processing, Group::Log];
+    const GROUPS: &'static [Group] = &[Group::Processing, Group::Watermark, Group::Log];
+}
+
+/// What commands that only read use.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadingSettings;
+
+impl SettingScope for ReadingSettings {
+    const GROUPS: &'static [Group] = &[Group::Storage, Group::Log];
+}
+
+/// What commands that remove something of streams use.
+#[derive(Clone, Copy, Debug)]
+pub struct UpkeepSettings;
+
+impl SettingScope for UpkeepSettings {
+    const GROUPS: &'static [Group] =
+        &[Group::Storage, Group::Processing, Group::Archive, Group::Retention, Group::Log];
+}
+
+/// What the clean-up of archives uses.
+#[derive(Clone, Copy, Debug)]
+pub struct ArchiveCleanupSettings;
+
+impl SettingScope for ArchiveCleanupSettings {
+    const GROUPS: &'static [Group] = &[Group::Storage, Group::Archive, Group::Metrics, Group::Log];
 }
 
 /// The settings that were given as flags, not yet judged. Made from the tables in

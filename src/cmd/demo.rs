@@ -157,8 +157,8 @@ async fn tell(directory: Arc<Directory>, duration_secs: Option<u64>, stop: Cance
     bar.finish_and_clear();
 }
 
-/// What the demonstration has to say goes to stdout; the log is on stderr.
-fn say(line: &str) {
+/// What a command has to say goes to stdout; the log is on stderr.
+pub(super) fn say(line: &str) {
     use std::io::Write;
     // Nobody reads it: nothing to be done about it.
     let _ = writeln!(std::io::stdout(), "{line}");

@@ -1,9 +1,14 @@
 //! One file a command: builds the parts, hands them over, waits. Decides nothing.
 
+pub mod archive_cleanup;
+pub mod archiving;
 mod assembly;
+pub mod cleanup;
 pub mod consumer;
 pub mod demo;
 pub mod encode_helper;
+pub mod export;
+pub mod reset_device;
 mod signals;
 
 use std::error::Error;

@@ -4,8 +4,8 @@
 //! teach them) and the struct that the rest of the house sees. From strong to weak: flags,
 //! environment, `.env`, defaults.
 //!
-//! Architecture invariant: reads nothing but its sources; what leaves here is valid, and what
-//! is secret cannot print itself.
+//! Architecture invariant: reads nothing but its sources and the time zone database; what leaves
+//! here is valid, and what is secret cannot print itself.
 
 mod archive;
 mod log;
@@ -38,7 +38,7 @@ pub use retention::RetentionConfig;
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
-pub use watermark::{WatermarkConfig, WatermarkPosition};
+pub use watermark::WatermarkConfig;
 
 use reader::Reader;
 

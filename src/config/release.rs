@@ -2,10 +2,10 @@
 
 use super::reader::Reader;
 use super::setting::Setting;
-use super::{Config, archive, redis, watermark};
+use super::{Config, redis};
 
 /// What the names of settings begin with that have no effect yet.
-const FOR_LATER: &[&str] = &["REDIS_", "ARCHIVE_", "WATERMARK_"];
+const FOR_LATER: &[&str] = &["REDIS_"];
 
 impl Setting {
     /// Whether it is accepted and has no effect in this release, which its help has to say.
@@ -16,11 +16,7 @@ impl Setting {
 
 /// Refuses what would not work, warns about what has no effect.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
-    for (given, setting) in [
-        (config.redis.enabled, &redis::ENABLED),
-        (config.watermark.enabled, &watermark::ENABLED),
-        (config.archive.database_url.is_some(), &archive::DATABASE_URL),
-    ] {
+    for (given, setting) in [(config.redis.enabled, &redis::ENABLED)] {
         if given {
             reader.notice(format!(
                 "{} is not used by this release; it comes in a later release",

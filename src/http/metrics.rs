@@ -41,6 +41,8 @@ pub const ERROR_TYPES: &[&str] = &[
     "device_state",
     "storage",
     "encoder",
+    "archive",
+    "archive_database",
 ];
 
 /// All metrics of a process, on a registry of their own. Cheap to clone: clones count into
@@ -64,6 +66,15 @@ pub struct Metrics {
     pub segments_deleted: IntCounter,
     /// Seconds per clean-up run.
     pub cleanup_duration_secs: Histogram,
+
+    /// Finished sessions that became archives.
+    pub archives_created: IntCounter,
+    /// Archives removed because they had expired.
+    pub archives_deleted: IntCounter,
+    /// Sessions that could not be archived so far.
+    pub archives_failing: IntGauge,
+    /// Devices whose rows in the database are not written yet.
+    pub archive_rows_waiting: IntGauge,
 
     /// Frames that are durable.
     pub frames_committed: IntCounter,
@@ -124,6 +135,10 @@ impl Metrics {
             queued_frames: on.gauge("queued_frames", "Frames taken from the source and not yet committed, parked or given back.")?,
             segments_deleted: on.counter("segments_deleted_total", "Segments removed because they were older than the retention.")?,
             cleanup_duration_secs: on.histogram("cleanup_duration_seconds", "Time of one clean-up run over all devices.", CLEANUP_SECS)?,
+            archives_created: on.counter("archives_created_total", "Finished sessions that became archives.")?,
+            archives_deleted: on.counter("archives_deleted_total", "Archives removed because they were older than ARCHIVE_RETENTION_DAYS.")?,
+            archives_failing: on.gauge("archives_failing", "Sessions that could not be archived so far, and are tried again. Their segments are kept, so the storage grows while this is not 0; the log says why.")?,
+            archive_rows_waiting: on.gauge("archive_rows_waiting", "Devices whose archives are not yet written to the database of ARCHIVE_DATABASE_URL. More than a few means that it is away.")?,
             frames_committed: on.counter("frames_committed_total", "Frames that are durable in a segment: what has been received, less duplicates, dead letters and what is queued.")?,
             duplicate_frames: on.counter("duplicate_frames_total", "Frames that came again after they had been committed, and were dropped. Normal after a restart or a hand-over; steady growth means that acknowledgements get lost.")?,
             frames_deferred: on.counter("frames_deferred_total", "Frames given back to the source because memory was full. They come again, in order; growth means that the worker cannot keep up.")?,

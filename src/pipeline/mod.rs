@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`accumulator`] | which frames go together, and how many are held (pure) |
 //! | [`scheduling`] | which group is next (pure) |
+//! | [`captions`] | what is written on a picture (pure) |
 //! | [`attempt`] | one group's way through the stages |
 //! | [`worker`] | the loop that wires them |
 //! | [`ports`] | what a test or a simulation may replace |
@@ -14,6 +15,7 @@
 
 pub mod accumulator;
 pub mod attempt;
+pub mod captions;
 pub mod ports;
 pub mod report;
 pub mod scheduling;

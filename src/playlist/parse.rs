@@ -221,21 +221,6 @@ segments/seg_000021.ts
     }
 
     #[test]
-    fn files_are_known_by_their_names() {
-        for (name, number) in [
-            ("seg_000018.ts", Some(18)),
-            ("seg_1000000.m4s", Some(1_000_000)),
-            ("seg_18.ts", None),
-            ("seg_0000018.ts", None),
-            ("seg_000018.ts.part", None),
-            ("18.ts", None),
-        ] {
-            assert_eq!(media_file_number(name), number, "{name}");
-        }
-        assert!(is_init_file_name("init_0a1b.mp4") && !is_init_file_name("init_/../x"));
-    }
-
-    #[test]
     fn a_playlist_s_first_bytes_tell_its_media_sequence() {
         assert_eq!(media_sequence_of(GOOD.as_bytes()), Some(18));
         let end = GOOD.find("18").unwrap() + 1;
@@ -278,6 +263,21 @@ segments/seg_000021.ts
             let PlaylistError::Line { line: at, .. } = error else { panic!("{put:?}: {error}") };
             assert_eq!(at, line, "{put:?}: {error}");
         }
+    }
+
+    #[test]
+    fn files_are_known_by_their_names() {
+        for (name, number) in [
+            ("seg_000018.ts", Some(18)),
+            ("seg_1000000.m4s", Some(1_000_000)),
+            ("seg_18.ts", None),
+            ("seg_0000018.ts", None),
+            ("seg_000018.ts.part", None),
+            ("18.ts", None),
+        ] {
+            assert_eq!(media_file_number(name), number, "{name}");
+        }
+        assert!(is_init_file_name("init_0a1b.mp4") && !is_init_file_name("init_/../x"));
     }
 
     #[test]

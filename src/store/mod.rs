@@ -50,6 +50,7 @@ pub use backend::{About, Expect, Listed, Lock, Stored, Version, Written};
 pub use device::DeviceFolder;
 pub use error::{CommitError, StoreError};
 pub use frames::FrameReadError;
+pub(crate) use plan::sha256_hex;
 pub use read::StreamFile;
 pub use state::{
     DeviceState, FrameRecord, OpenSession, PublishedPlaylist, STATE_FORMAT, SegmentRecord,

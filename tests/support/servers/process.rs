@@ -208,9 +208,12 @@ impl Process {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The leash first: once the server has been waited for, its id may be another's.
+        // The leash first: once the server has been waited for, its id may be another process's.
         let _ = self.leash.kill();
         let _ = self.leash.wait();
+        if !matches!(self.server.try_wait(), Ok(None)) {
+            return;
+        }
         let children = children(self.server.id());
         let _ = self.server.kill();
         for child in children {
