@@ -79,7 +79,7 @@ impl Cleaner {
         let mut kept = Vec::new();
         let mut results = stream::iter(devices)
             .take_while(|_| std::future::ready(!run.stop.is_cancelled()))
-            .map(async |key| {
+            .map(|key| async move {
                 let result = self.clean(&key, run, 0).await;
                 (key, result)
             })
@@ -163,7 +163,8 @@ impl Cleaner {
         if work.needs.quota {
             let settings = task.settings.clone();
             let counting = self.store.on_device(key, move |folder| {
-                let keep_from = quota::count(&mut work, folder, &settings)?;
+                quota::count(&mut work, folder)?;
+                let keep_from = quota::keep_from(&work, folder, &settings)?;
                 Ok::<_, StoreError>((work, keep_from))
             });
             let (counted, device_from) = counting.await?;
@@ -294,8 +295,8 @@ impl Cleaner {
             return;
         }
         let keys: Vec<_> = kept.iter().map(|(key, _)| key.clone()).collect();
-        let mut oldest = stream::iter(keys.iter().enumerate())
-            .map(async |(device, key)| (device, self.oldest(key, 0, true).await))
+        let mut oldest = stream::iter(keys.clone().into_iter().enumerate())
+            .map(|(device, key)| async move { (device, self.oldest(&key, 0, true).await) })
             .buffer_unordered(DEVICES_AT_ONCE);
         while let Some((device, pieces)) = oldest.next().await {
             chosen.offer(device, pieces);

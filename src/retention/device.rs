@@ -16,7 +16,7 @@ use super::orphans::Sweep;
 use super::outcome::Outcome;
 use super::plan::{Needs, is_own_media};
 use super::records::Records;
-use super::{RetentionSettings, inits, steps};
+use super::{RetentionSettings, inits, quota, steps};
 use crate::crash_point::reached;
 use crate::model::UtcMillis;
 use crate::playlist::media_sequence_of;
@@ -190,6 +190,9 @@ impl Work {
             cleaned.orphans_due_at = Some(next_look_for_orphans(folder.key(), now));
         }
         if settings.has_quota() {
+            if self.notes.cleaned.counted.is_none() {
+                quota::count(self, folder)?;
+            }
             self.done.kept_bytes = self.notes.cleaned.counted.map(|counted| counted.bytes);
         }
         if task.dry_run { Ok(()) } else { self.notes.write(folder, now) }

@@ -119,7 +119,7 @@ impl<'a> Sweep<'a> {
     fn history(&mut self, orphans: &mut Tally) -> Result<(), StoreError> {
         let mut go = Vec::new();
         for listed in self.hand.folder.list(Place::History)? {
-            match HistoryName::parse(&listed.name) {
+            match HistoryName::parse(&listed.name).filter(|_| !listed.is_folder) {
                 Some(name) if name.last < self.history_below => go.push(listed),
                 Some(_) => {}
                 None => self.note_foreign("history", &listed.name),
@@ -136,6 +136,7 @@ impl<'a> Sweep<'a> {
         let (mut uncommitted, mut inits) = (Vec::new(), Vec::new());
         for listed in folder.list(Place::Segments)? {
             match media(&listed.name, self.removed_below, self.state.next_segment) {
+                _ if listed.is_folder => self.note_foreign("segments", &listed.name),
                 Media::Known => {}
                 Media::Removed => removed.push(listed),
                 Media::Uncommitted => uncommitted.push(listed),

@@ -23,13 +23,9 @@ const PIECES_AT_ONCE: usize = 64;
 /// asked for: they stay listed in any case (RFC 8216 section 6.2.2).
 const NEWEST_KEPT: u64 = 3;
 
-/// Counts what has been added to a device, and returns the number from which on its segments
-/// may stay listed: 0 if all may.
-pub(super) fn count(
-    work: &mut Work,
-    folder: &DeviceFolder,
-    settings: &RetentionSettings,
-) -> Result<u64, StoreError> {
+/// Counts what has been added to a device since the last time; all of it where that is not
+/// known.
+pub(super) fn count(work: &mut Work, folder: &DeviceFolder) -> Result<(), StoreError> {
     let state = &work.state;
     let from = work.notes.cleaned.removed_below;
     let counted = work.notes.cleaned.counted;
@@ -40,12 +36,20 @@ pub(super) fn count(
     }
     counted.through = state.next_segment;
     work.notes.cleaned.counted = Some(counted);
-    work.done.kept_bytes = Some(counted.bytes);
-    let Some(most) = settings.device_max_bytes.filter(|most| counted.bytes > *most) else {
-        return Ok(0);
-    };
+    Ok(())
+}
+
+/// The number from which on a device's segments may stay listed: 0 if all may.
+pub(super) fn keep_from(
+    work: &Work,
+    folder: &DeviceFolder,
+    settings: &RetentionSettings,
+) -> Result<u64, StoreError> {
+    let (state, from) = (&work.state, work.notes.cleaned.removed_below);
+    let bytes = work.notes.cleaned.counted.map_or(0, |counted| counted.bytes);
+    let Some(most) = settings.device_max_bytes.filter(|most| bytes > *most) else { return Ok(0) };
     let archived = if settings.archives { Archived::read(folder)? } else { Archived::OFF };
-    let mut excess = Excess::new(counted.bytes, most, from);
+    let mut excess = Excess::new(bytes, most, from);
     let mut oldest = records_from(folder, state, from)?;
     while excess.is_left()
         && let Some(record) = oldest.next_below(may_go_below(state, archived))?

@@ -4,5 +4,10 @@
 #[path = "../support/store_fixture.rs"]
 mod store_fixture;
 
+#[cfg(feature = "failpoints")]
+mod crash;
+mod orphans;
+mod quotas;
+mod reset;
 mod rig;
 mod streams;
