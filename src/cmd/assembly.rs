@@ -38,6 +38,8 @@ pub struct Parts {
     pub reporter: Arc<Reporter>,
     /// The helpers.
     pub pool: Arc<EncoderPool>,
+    /// The storage.
+    pub store: Store,
     worker: Worker,
 }
 
@@ -72,7 +74,7 @@ impl Parts {
         health.set(Part::Encoder, Condition::Ready);
         health.set(Part::Storage, Condition::Ready);
         let stages = Stages {
-            store,
+            store: store.clone(),
             sessions: session_rules(&config.archive),
             encoder: Arc::clone(&pool) as _,
             settler: source.settler(),
@@ -86,7 +88,7 @@ impl Parts {
             Arc::clone(&reporter) as _,
             worker_settings(processing, helpers),
         );
-        Ok(Self { metrics, health, reporter, pool, worker })
+        Ok(Self { metrics, health, reporter, pool, store, worker })
     }
 
     /// Runs the worker until `stop`, then ends the helpers.

@@ -19,6 +19,7 @@
 //! Architecture invariant: no IO; MEDIA-SEQUENCE and DISCONTINUITY-SEQUENCE never step back
 //! (RFC 8216 section 6.2.2).
 
+pub mod listing;
 mod parse;
 mod render;
 mod window;
