@@ -11,7 +11,7 @@
 //! | [`model`] | ids, frame events, instants, the clock | does IO, imports another room |
 //! | [`config`] | raw settings → validated settings | reads anything but its input |
 //! | [`source`] | where frames come from and what has been settled | looks inside a frame |
-//! | [`media`] | JPEG headers, H.264 rewriting, media time, TS and fMP4: bytes in, bytes out | opens a file |
+//! | [`media`] | JPEG headers, H.264 rewriting, media time, TS, fMP4 and clips of them: bytes in, bytes out | opens a file |
 //! | [`encode`] | the helper processes and the protocol to them | knows devices, stores or sources |
 //! | [`playlist`] | the window and its rendering (pure) | does IO |
 //! | [`session`] | when a session begins and when it is over | writes media |
