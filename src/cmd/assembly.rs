@@ -45,6 +45,8 @@ pub struct Parts {
     /// The helpers.
     pub pool: Arc<EncoderPool>,
     mirror: Option<SessionMirror>,
+    /// The storage.
+    pub store: Store,
     worker: Worker,
 }
 
@@ -82,7 +84,7 @@ impl Parts {
         let told = mirror.clone().map(|mirror| Arc::new(mirror) as Arc<dyn Observer>);
         let observers = [Arc::clone(&reporter) as _].into_iter().chain(told).collect();
         let stages = Stages {
-            store,
+            store: store.clone(),
             sessions: session_rules(&config.archive, processing),
             encoder: Arc::clone(&pool) as _,
             settler: source.settler(),
@@ -97,7 +99,7 @@ impl Parts {
             Arc::clone(&reporter) as _,
             worker_settings(processing, helpers),
         );
-        Ok(Self { metrics, health, reporter, pool, mirror, worker })
+        Ok(Self { metrics, health, reporter, pool, store, mirror, worker })
     }
 
     /// Runs the worker until `stop`, then ends the helpers.

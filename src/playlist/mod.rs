@@ -21,6 +21,7 @@
 //! Architecture invariant: no IO; MEDIA-SEQUENCE and DISCONTINUITY-SEQUENCE never step back
 //! (RFC 8216 section 6.2.2).
 
+pub mod listing;
 mod parse;
 mod render;
 mod vod;

@@ -219,7 +219,8 @@ impl Work {
         reached(steps::SEGMENTS_REMOVED);
         if go.iter().any(|record| record.init.is_some()) {
             let next = records.next_below(u64::MAX)?;
-            self.done.other_files += inits::remove_unneeded(hand, &self.state, &go, next, end)?;
+            self.done.other_files +=
+                inits::remove_unneeded(hand, &self.state, &go, next.as_ref(), end)?;
         }
         reached(steps::INITS_REMOVED);
         if let Some(first) = go.first() {

@@ -22,12 +22,12 @@ pub(super) fn remove_unneeded(
     hand: &Hand<'_>,
     state: &DeviceState,
     gone: &[SegmentRecord],
-    next: Option<SegmentRecord>,
+    next: Option<&SegmentRecord>,
     end: u64,
 ) -> Result<u64, StoreError> {
     let mut unneeded: BTreeSet<&str> = gone.iter().filter_map(|r| r.init.as_deref()).collect();
     // Formats seldom change: most often this is all there is to it.
-    if let Some(init) = next.as_ref().and_then(|record| record.init.as_deref()) {
+    if let Some(init) = next.and_then(|record| record.init.as_deref()) {
         unneeded.remove(init);
     }
     unneeded.retain(|name| is_init_file_name(name));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::backend::{About, Backend, Expect, Listed, Lock, Stored, Written};
+use super::backend::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Written};
 use super::layout::{
     self, HistoryName, LOCK_FILE, PLAYLIST_FILE, Place, STATE_FILE, UPKEEP_LOCK_FILE,
 };
@@ -139,6 +139,17 @@ impl DeviceFolder {
         let json = serde_json::to_vec(value)
             .map_err(|e| StoreError::io("encode", self.path(place, name), e.into()))?;
         self.write(place, name, &json.into(), expect, steps)
+    }
+
+    /// What is known of a file and its first bytes, unless it has the tag `unless`.
+    pub(super) fn fetch(
+        &self,
+        place: Place<'_>,
+        name: &str,
+        at_most_bytes: u64,
+        unless: Option<&str>,
+    ) -> Result<Fetched, StoreError> {
+        self.backend.fetch(&self.path(place, name), at_most_bytes, unless)
     }
 
     /// Some bytes of a file, fewer if it ends before them.

@@ -46,7 +46,7 @@ use crate::model::{DeviceKey, UtcMillis};
 use backend::{Backend, Files, Objects};
 use frames::Frames;
 
-pub use backend::{About, Expect, Listed, Lock, Stored, Version, Written};
+pub use backend::{About, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 pub use device::DeviceFolder;
 pub use error::{CommitError, StoreError};
 pub use frames::FrameReadError;

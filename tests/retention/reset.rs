@@ -130,7 +130,9 @@ async fn frames_and_archives_go_when_asked_for() {
 #[tokio::test]
 async fn a_lost_cut_or_newer_state_is_what_it_is_for() {
     let newer = |text: &str| text.replacen("\"format\":1", "\"format\":2", 1);
-    let damages: [&dyn Fn(&str) -> Option<String>; 4] = [
+    /// What becomes of a state's text; none: the file is gone.
+    type Damage<'a> = &'a dyn Fn(&str) -> Option<String>;
+    let damages: [Damage<'_>; 4] = [
         &|_| None,
         &|text| Some(text[..text.len() / 2].to_owned()),
         &|_| Some(String::new()),

@@ -92,7 +92,7 @@ impl Rig {
     /// Commits segments until the stream has `until` of them, with their frames' files; the
     /// clock goes along.
     pub async fn fill(&self, until: u64) -> DeviceState {
-        self.fill_device(&store_fixture::key(), until, |number| segment(number)).await
+        self.fill_device(&store_fixture::key(), until, segment).await
     }
 
     pub async fn fill_device(
@@ -216,7 +216,7 @@ impl Watch for Told {
     fn begun(&self, _: usize) {}
 
     fn device(&self, key: &DeviceKey, result: &Result<Outcome, StoreError>) {
-        let result = result.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        let result = result.as_ref().cloned().map_err(ToString::to_string);
         self.0.lock().unwrap().push((key.clone(), result));
     }
 }

@@ -82,6 +82,18 @@ pub struct About {
     pub tag: String,
 }
 
+/// What a viewer's read found.
+#[derive(Clone, Debug)]
+pub enum Fetched {
+    /// No such file.
+    Absent,
+    /// It has the tag that is known already.
+    Unchanged,
+    /// What is known of it, and its bytes from the first one on: all, or as many as were asked
+    /// for.
+    Read(About, Bytes),
+}
+
 /// One name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -104,6 +116,15 @@ pub(super) trait Backend: Send + Sync {
 
     /// A file's content; none if there is no such file.
     fn read(&self, path: &str) -> Result<Option<Stored>, StoreError>;
+
+    /// What is known of a file and its first bytes, in one step, unless it has the tag
+    /// `unless`. A file that is not empty is meant, and `at_most_bytes` not to be 0.
+    fn fetch(
+        &self,
+        path: &str,
+        at_most_bytes: u64,
+        unless: Option<&str>,
+    ) -> Result<Fetched, StoreError>;
 
     /// Some bytes of a file, fewer if it ends before them.
     fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;

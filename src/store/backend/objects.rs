@@ -16,7 +16,7 @@ use object_store::{
 };
 use tokio::runtime::Handle;
 
-use super::{About, Backend, Expect, Listed, Lock, Stored, Version, Written};
+use super::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 use crate::crash_point::reached;
 use crate::model::UtcMillis;
 use crate::store::StoreError;
@@ -86,6 +86,33 @@ impl Backend for Objects {
             let found = self.bucket.get(&location).await?;
             let version = version_of(&found.meta);
             Ok(Stored { bytes: found.bytes().await?, version })
+        })
+    }
+
+    fn fetch(
+        &self,
+        path: &str,
+        at_most_bytes: u64,
+        unless: Option<&str>,
+    ) -> Result<Fetched, StoreError> {
+        let known = unless.map(|tag| format!("\"{tag}\""));
+        let found = self.ask("read", path, async |location| {
+            let options =
+                GetOptions::new().with_range(Some(0..at_most_bytes)).with_if_none_match(known);
+            match self.bucket.get_opts(&location, options).await {
+                Ok(found) => {
+                    let about = about_of(&found.meta);
+                    Ok(Fetched::Read(about, found.bytes().await?))
+                }
+                Err(Error::NotModified { .. }) => Ok(Fetched::Unchanged),
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(match found {
+            // A server that knows no conditions on reads.
+            Some(Fetched::Read(about, _)) if unless == Some(&about.tag) => Fetched::Unchanged,
+            Some(found) => found,
+            None => Fetched::Absent,
         })
     }
 
