@@ -11,12 +11,14 @@
 //! | [`model`] | ids, frame events, instants, the clock | does IO, imports another room |
 //! | [`config`] | raw settings → validated settings | reads anything but its input |
 //! | [`source`] | where frames come from and what has been settled | looks inside a frame |
-//! | [`media`] | JPEG headers, H.264 rewriting, media time, TS and fMP4: bytes in, bytes out | opens a file |
+//! | [`media`] | JPEG headers, H.264 rewriting, media time, TS, fMP4 and clips of them: bytes in, bytes out | opens a file |
 //! | [`encode`] | the helper processes and the protocol to them | knows devices, stores or sources |
 //! | [`playlist`] | the window and its rendering (pure) | does IO |
 //! | [`session`] | when a session begins and when it is over | writes media |
 //! | [`archive`] | finished sessions as archives, and their end | reads media, holds up the pipeline |
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
+//! | [`export`] | clips and stills of what is kept | changes anything |
+//! | [`retention`] | what has gone from a device, and what may go | removes what a playlist lists |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | `crash_point` | where tests have the process killed | is in a release |
@@ -35,12 +37,14 @@ pub mod config;
 mod crash_point;
 pub mod demo;
 pub mod encode;
+pub mod export;
 pub mod http;
 pub mod logging;
 pub mod media;
 pub mod model;
 pub mod pipeline;
 pub mod playlist;
+pub mod retention;
 pub mod session;
 pub mod source;
 pub mod store;

@@ -6,12 +6,15 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use stream_processor::http::auth::Gate;
 use stream_processor::http::page::{self, DeviceDirectory, DeviceView, Presence};
-use stream_processor::http::playback::{Playback, SegmentCaching};
+use stream_processor::http::playback::{Playback, PlaybackSettings};
 use stream_processor::http::{Condition, Health, Metrics, Part, serve, serve_ops};
-use stream_processor::model::{DeviceKey, UtcMillis};
+use stream_processor::model::{DeviceKey, SystemClock, UtcMillis};
+use stream_processor::store::{Store, StoreSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -82,8 +85,12 @@ fn media() -> Vec<u8> {
 }
 
 async fn playback(base: &Path) -> u16 {
-    let playback = Playback::open(base, SegmentCaching::Immutable).unwrap();
-    serving(playback.router()).await.0
+    // Every change is to be seen at once.
+    let settings =
+        PlaybackSettings { playlist_fresh_for: Duration::ZERO, ..PlaybackSettings::default() };
+    let store = Store::at(base, StoreSettings::default()).unwrap();
+    let gate = Gate::open(None, Arc::new(SystemClock));
+    serving(Playback::new(store, gate, settings).router()).await.0
 }
 
 #[tokio::test]
@@ -286,7 +293,7 @@ async fn the_page_names_only_what_it_serves_and_allows_nothing_else() {
 
 #[tokio::test]
 async fn the_probes_say_why_and_the_metrics_are_served() {
-    let (metrics, health) = (Metrics::new().unwrap(), Health::new(std::time::Duration::MAX));
+    let (metrics, health) = (Metrics::new().unwrap(), Health::new(Duration::MAX));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = CancellationToken::new();

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::CommandError;
 use super::archiving::database;
 use super::assembly::open_store;
-use super::demo::say;
+use super::say;
 use super::signals::stop_on_signals;
 use crate::archive::expiry::Swept;
 use crate::archive::{ArchiveCleanup, MirrorError};

@@ -9,14 +9,15 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
 use super::assembly::Parts;
 use super::signals::stop_on_signals;
+use super::{CommandError, say};
 use crate::cli::DemoArgs;
 use crate::config::{Config, StorageConfig};
 use crate::demo::{Cameras, CamerasConfig};
+use crate::http::auth::Gate;
 use crate::http::page::{self, DeviceDirectory, DeviceView, Presence};
-use crate::http::playback::{Playback, SegmentCaching};
+use crate::http::playback::{Playback, PlaybackSettings, SegmentCaching};
 use crate::http::serve;
 use crate::model::{Clock, DeviceKey, SystemClock, UtcMillis};
 use crate::pipeline::report::Reporter;
@@ -51,8 +52,11 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
         names: cameras.names().map(|(key, name)| (key.clone(), name.to_owned())).collect(),
         segment_secs: config.processing.segment_duration_secs.into(),
     });
-    let playback = Playback::open(&folder.path, SegmentCaching::Revalidate)
-        .map_err(|e| CommandError::because("the streams cannot be served", e))?;
+    let playback = Playback::new(
+        parts.store.clone(),
+        Gate::open(None, Arc::new(SystemClock)),
+        PlaybackSettings { segments: SegmentCaching::Revalidate, ..PlaybackSettings::default() },
+    );
     let router = page::router(Arc::clone(&directory) as _).merge(playback.router());
     let address =
         listener.local_addr().map_err(|e| CommandError::because("the page has no address", e))?;
@@ -155,13 +159,6 @@ async fn tell(directory: Arc<Directory>, duration_secs: Option<u64>, stop: Cance
         }
     }
     bar.finish_and_clear();
-}
-
-/// What a command has to say goes to stdout; the log is on stderr.
-pub(super) fn say(line: &str) {
-    use std::io::Write;
-    // Nobody reads it: nothing to be done about it.
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]

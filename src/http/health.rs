@@ -1,8 +1,9 @@
 //! Whether the process is alive, and whether it can do its work.
 //!
 //! Alive means that the pipeline's loop still turns: only a restart mends one that does not.
-//! Ready means that the source, the encoder and the storage work: trouble with those passes,
-//! and a restart would not help.
+//! Ready means that the source, the encoder and the storage work, as far as a command has them:
+//! trouble with those passes, and a restart would not help. Redis is told of, and never waited
+//! for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,16 +20,19 @@ pub enum Part {
     Encoder,
     /// Segments can be written.
     Storage,
+    /// Sessions can be told to Redis.
+    Redis,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Source, Self::Encoder, Self::Storage];
+    const ALL: [Self; 4] = [Self::Source, Self::Encoder, Self::Storage, Self::Redis];
 
     fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Encoder => "encoder",
             Self::Storage => "storage",
+            Self::Redis => "redis",
         }
     }
 }
@@ -38,6 +42,8 @@ impl Part {
 pub enum Condition {
     /// It does its work.
     Ready,
+    /// It does not, and the process is ready all the same; why, in a sentence for a person.
+    DoesWithout(String),
     /// It does not, and why, in a sentence for a person.
     NotReady(String),
 }
@@ -58,7 +64,7 @@ pub struct Check {
     pub name: &'static str,
     /// Whether it is well.
     pub ok: bool,
-    /// Why it is not.
+    /// Why it is not, or what is wrong that does no harm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -77,23 +83,30 @@ struct Shared {
 struct Now {
     /// On the monotonic clock: wall time that is set must not kill the process.
     last_beat: Instant,
-    conditions: [Condition; Part::ALL.len()],
+    /// Of the parts that the process has.
+    conditions: [Option<Condition>; Part::ALL.len()],
     leaving: bool,
 }
 
 impl Health {
-    /// Alive now, not ready yet. Without a beat for `max_silence` it is no longer alive.
+    /// The worker's: alive now, not ready yet. Without a beat for `max_silence` it is no longer
+    /// alive.
     pub fn new(max_silence: Duration) -> Self {
+        Self::of(max_silence, &[Part::Source, Part::Encoder, Part::Storage])
+    }
+
+    /// That of a process which needs these parts; another counts from when it is set.
+    pub fn of(max_silence: Duration, parts: &[Part]) -> Self {
         let starting = || Condition::NotReady("it is starting".into());
         let now = Now {
             last_beat: Instant::now(),
-            conditions: [starting(), starting(), starting()],
+            conditions: Part::ALL.map(|part| parts.contains(&part).then(starting)),
             leaving: false,
         };
         Self(Arc::new(Shared { max_silence, now: Mutex::new(now) }))
     }
 
-    /// The pipeline's loop has turned.
+    /// The process's loop has turned.
     pub fn beat(&self) {
         self.with(|now| now.last_beat = Instant::now());
     }
@@ -102,7 +115,7 @@ impl Health {
     pub fn set(&self, part: Part, condition: Condition) {
         self.with(|now| {
             if let Some(slot) = now.conditions.get_mut(part as usize) {
-                *slot = condition;
+                *slot = Some(condition);
             }
         });
     }
@@ -131,9 +144,13 @@ impl Health {
             let mut checks: Vec<Check> = Part::ALL
                 .into_iter()
                 .zip(&now.conditions)
-                .map(|(part, condition)| match condition {
-                    Condition::Ready => check(part.name(), None),
-                    Condition::NotReady(why) => check(part.name(), Some(why.clone())),
+                .filter_map(|(part, condition)| Some((part.name(), condition.as_ref()?)))
+                .map(|(name, condition)| match condition {
+                    Condition::Ready => check(name, None),
+                    Condition::NotReady(why) => check(name, Some(why.clone())),
+                    Condition::DoesWithout(why) => {
+                        Check { name, ok: true, reason: Some(why.clone()) }
+                    }
                 })
                 .collect();
             if now.leaving {
@@ -175,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn readiness_waits_for_every_part_and_names_the_one_that_fails() {
         let health = Health::new(Duration::from_secs(30));
-        for part in Part::ALL {
+        for part in [Part::Source, Part::Encoder, Part::Storage] {
             assert!(!health.readiness().ok);
             health.set(part, Condition::Ready);
         }
@@ -183,6 +200,17 @@ mod tests {
         health.set(Part::Storage, Condition::NotReady("the disk is full".into()));
         let failed: Vec<_> = health.readiness().checks.into_iter().filter(|c| !c.ok).collect();
         assert_eq!(failed, [check("storage", Some("the disk is full".into()))]);
+    }
+
+    #[tokio::test]
+    async fn redis_is_told_of_and_not_waited_for() {
+        let health = Health::of(Duration::from_secs(30), &[Part::Storage]);
+        assert_eq!(health.readiness().checks.len(), 1);
+        health.set(Part::Storage, Condition::Ready);
+        health.set(Part::Redis, Condition::DoesWithout("it is away".into()));
+        let report = health.readiness();
+        let away = Check { name: "redis", ok: true, reason: Some("it is away".into()) };
+        assert!(report.ok && report.checks == [check("storage", None), away], "{report:?}");
     }
 
     #[tokio::test]

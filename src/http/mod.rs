@@ -5,13 +5,15 @@
 //! | [`metrics`] | every metric, its name and the text that explains it |
 //! | [`health`] | whether the process is alive and whether it can do its work |
 //! | [`ops`] | `/metrics`, `/healthz`, `/readyz` |
-//! | [`playback`] | the HLS files below the base path, read only |
-//! | [`snapshot`] | the live playlist as a finished one, whole or in part (pure) |
+//! | [`auth`] | who may see which device |
+//! | [`playback`] | the HLS files of the storage, read only |
+//! | [`snapshot`] | a playlist as a finished one, whole or in part (pure) |
 //! | [`byte_range`] | `Range` and `If-Range` (pure) |
 //! | [`page`] | the page that shows every camera, and what it asks for |
 //!
 //! Architecture invariant: nothing here changes anything; what is served is read, or handed in.
 
+pub mod auth;
 pub mod byte_range;
 pub mod health;
 pub mod metrics;

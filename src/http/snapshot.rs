@@ -6,6 +6,9 @@
 use percent_encoding::percent_decode_str;
 
 use crate::model::UtcMillis;
+use crate::playlist::listing::{
+    DISCONTINUITY_SEQUENCE, ListedSegment, Listing, MEDIA_SEQUENCE, NoListing, PROGRAM_DATE_TIME,
+};
 
 /// Which part of the window: half open, either end may be left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,7 +41,7 @@ pub enum SnapshotError {
     Empty,
     /// Not a media playlist.
     #[error("the playlist cannot be read: {0}")]
-    Playlist(&'static str),
+    Playlist(#[from] NoListing),
 }
 
 impl Span {
@@ -95,7 +98,7 @@ fn from_seconds(seconds: f64) -> UtcMillis {
 /// # Errors
 /// A text that is not a media playlist, and a span without a segment.
 pub fn of(text: &str, span: Span) -> Result<String, SnapshotError> {
-    let playlist = Playlist::read(text)?;
+    let playlist = Listing::read(text)?;
     let mut out = String::with_capacity(text.len() + 64);
     let mut skipped = Skipped::default();
     let mut begun = false;
@@ -108,7 +111,7 @@ pub fn of(text: &str, span: Span) -> Result<String, SnapshotError> {
             continue;
         }
         if !begun {
-            playlist.write_header(&mut out, &skipped);
+            write_header(&playlist, &mut out, &skipped);
             skipped.write_missing(&mut out, segment);
             begun = true;
         }
@@ -123,132 +126,17 @@ pub fn of(text: &str, span: Span) -> Result<String, SnapshotError> {
     Ok(out)
 }
 
-const MEDIA_SEQUENCE: &str = "#EXT-X-MEDIA-SEQUENCE:";
-const DISCONTINUITY_SEQUENCE: &str = "#EXT-X-DISCONTINUITY-SEQUENCE:";
-const DISCONTINUITY: &str = "#EXT-X-DISCONTINUITY";
-const PROGRAM_DATE_TIME: &str = "#EXT-X-PROGRAM-DATE-TIME:";
-const MAP: &str = "#EXT-X-MAP:";
-const EXTINF: &str = "#EXTINF:";
-
-/// Tags that stand for the playlist as a whole and stay as they are.
-const HEADER: [&str; 3] =
-    ["#EXT-X-VERSION:", "#EXT-X-TARGETDURATION:", "#EXT-X-INDEPENDENT-SEGMENTS"];
-/// Tags that a finished playlist has of its own, or has no use for.
-const DROPPED: [&str; 3] = ["#EXT-X-PLAYLIST-TYPE:", "#EXT-X-ENDLIST", "#EXT-X-START:"];
-
-#[derive(Default)]
-struct Playlist<'a> {
-    header: Vec<&'a str>,
-    media_sequence: u64,
-    discontinuity_sequence: u64,
-    segments: Vec<Segment<'a>>,
-}
-
-#[derive(Default)]
-struct Segment<'a> {
-    /// Its tags and its URI.
-    lines: Vec<&'a str>,
-    /// When its first frame was taken and when its last ends, where the playlist says so.
-    at: Option<(UtcMillis, UtcMillis)>,
-    dated: bool,
-    discontinuity: bool,
-    map: Option<&'a str>,
-    duration_millis: i64,
-}
-
-impl<'a> Playlist<'a> {
-    fn read(text: &'a str) -> Result<Self, SnapshotError> {
-        let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-        if lines.next() != Some("#EXTM3U") {
-            return Err(SnapshotError::Playlist("it does not begin with #EXTM3U"));
-        }
-        let mut playlist = Self::default();
-        let mut segment = Segment::default();
-        let mut clock = None;
-        for line in lines {
-            if let Some(number) = line.strip_prefix(MEDIA_SEQUENCE) {
-                playlist.media_sequence = sequence(number)?;
-            } else if let Some(number) = line.strip_prefix(DISCONTINUITY_SEQUENCE) {
-                playlist.discontinuity_sequence = sequence(number)?;
-            } else if HEADER.iter().any(|tag| line.starts_with(tag)) {
-                playlist.header.push(line);
-            } else if !DROPPED.iter().any(|tag| line.starts_with(tag)) {
-                segment.read_line(line, &mut clock)?;
-                if !line.starts_with('#') {
-                    segment.close(&mut clock);
-                    playlist.segments.push(std::mem::take(&mut segment));
-                }
-            }
-        }
-        playlist.date_leading();
-        Ok(playlist)
+fn write_header(playlist: &Listing<'_>, out: &mut String, skipped: &Skipped<'_>) {
+    push(out, "#EXTM3U");
+    for line in &playlist.header {
+        push(out, line);
     }
-
-    /// Gives the segments before the first dated one the times that follow backwards from it
-    /// (RFC 8216 section 6.3.3): the date that they had may have left the window.
-    fn date_leading(&mut self) {
-        let Some(first) = self.segments.iter().position(|segment| segment.at.is_some()) else {
-            return;
-        };
-        let (leading, dated) = self.segments.split_at_mut(first);
-        let mut end = dated.first().and_then(|segment| segment.at).map(|(start, _)| start);
-        for segment in leading.iter_mut().rev() {
-            let Some(at) = end else { return };
-            let start = at.plus_millis(-segment.duration_millis);
-            segment.at = Some((start, at));
-            end = Some(start);
-        }
-    }
-
-    fn write_header(&self, out: &mut String, skipped: &Skipped<'_>) {
-        push(out, "#EXTM3U");
-        for line in &self.header {
-            push(out, line);
-        }
-        push(out, "#EXT-X-PLAYLIST-TYPE:VOD");
-        let media = self.media_sequence.saturating_add(skipped.segments);
-        push(out, &format!("{MEDIA_SEQUENCE}{media}"));
-        let jumps = self.discontinuity_sequence.saturating_add(skipped.discontinuities);
-        if jumps > 0 {
-            push(out, &format!("{DISCONTINUITY_SEQUENCE}{jumps}"));
-        }
-    }
-}
-
-impl<'a> Segment<'a> {
-    fn read_line(
-        &mut self,
-        line: &'a str,
-        clock: &mut Option<UtcMillis>,
-    ) -> Result<(), SnapshotError> {
-        self.lines.push(line);
-        if line == DISCONTINUITY {
-            self.discontinuity = true;
-            // Capture time jumps as well: what went before says nothing about it.
-            *clock = None;
-        } else if line.starts_with(MAP) {
-            self.map = Some(line);
-        } else if let Some(at) = line.strip_prefix(PROGRAM_DATE_TIME) {
-            let at = UtcMillis::parse_rfc3339(at)
-                .ok_or(SnapshotError::Playlist("a PROGRAM-DATE-TIME is not a time"))?;
-            *clock = Some(at);
-            self.dated = true;
-        } else if let Some(rest) = line.strip_prefix(EXTINF) {
-            let seconds = rest.split(',').next().and_then(|text| text.parse::<f64>().ok());
-            let seconds = seconds
-                .filter(|s| (0.0..1e9).contains(s))
-                .ok_or(SnapshotError::Playlist("an EXTINF is not a duration"))?;
-            self.duration_millis = from_seconds(seconds).0;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, clock: &mut Option<UtcMillis>) {
-        if let Some(start) = *clock {
-            let end = start.plus_millis(self.duration_millis);
-            self.at = Some((start, end));
-            *clock = Some(end);
-        }
+    push(out, "#EXT-X-PLAYLIST-TYPE:VOD");
+    let media = playlist.media_sequence.saturating_add(skipped.segments);
+    push(out, &format!("{MEDIA_SEQUENCE}{media}"));
+    let jumps = playlist.discontinuity_sequence.saturating_add(skipped.discontinuities);
+    if jumps > 0 {
+        push(out, &format!("{DISCONTINUITY_SEQUENCE}{jumps}"));
     }
 }
 
@@ -261,14 +149,14 @@ struct Skipped<'a> {
 }
 
 impl<'a> Skipped<'a> {
-    fn count(&mut self, segment: &Segment<'a>) {
+    fn count(&mut self, segment: &ListedSegment<'a>) {
         self.segments += 1;
         self.discontinuities += u64::from(segment.discontinuity);
         self.map = segment.map.or(self.map);
     }
 
     /// What the first shown segment had from those before it.
-    fn write_missing(&self, out: &mut String, first: &Segment<'_>) {
+    fn write_missing(&self, out: &mut String, first: &ListedSegment<'_>) {
         if let (None, Some(map)) = (first.map, self.map) {
             push(out, map);
         }
@@ -276,10 +164,6 @@ impl<'a> Skipped<'a> {
             push(out, &format!("{PROGRAM_DATE_TIME}{start}"));
         }
     }
-}
-
-fn sequence(number: &str) -> Result<u64, SnapshotError> {
-    number.parse().map_err(|_| SnapshotError::Playlist("a sequence number is not a number"))
 }
 
 fn push(out: &mut String, line: &str) {

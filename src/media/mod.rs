@@ -1,11 +1,15 @@
-//! Bytes in, bytes out: JPEG headers, media time, H.264 rewriting, TS and fMP4.
+//! Bytes in, bytes out: JPEG headers, media time, H.264 rewriting, TS and fMP4, and clips of
+//! them.
 //!
 //! Architecture invariant: no files, no processes, no devices; nothing here panics on any
 //! input, because what it reads comes from strangers.
 
+mod avc;
+pub mod clip;
 mod fmp4;
 pub mod h264;
 pub mod jpeg;
+mod mp4;
 mod mux;
 pub mod timeline;
 mod ts;

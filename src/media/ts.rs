@@ -6,16 +6,16 @@
 use super::h264::{ACCESS_UNIT_DELIMITER, Stream};
 use super::mux::Sample;
 
-const PACKET_BYTES: usize = 188;
-const HEADER_BYTES: usize = 4;
+pub(super) const PACKET_BYTES: usize = 188;
+pub(super) const HEADER_BYTES: usize = 4;
 /// What a packet holds besides its header.
 const ROOM_BYTES: usize = PACKET_BYTES - HEADER_BYTES;
 /// Length, flags and PCR of an adaptation field.
 const PCR_FIELD_BYTES: usize = 8;
 
-const PAT_PID: u16 = 0;
-const PMT_PID: u16 = 0x1000;
-const VIDEO_PID: u16 = 0x100;
+pub(super) const PAT_PID: u16 = 0;
+pub(super) const PMT_PID: u16 = 0x1000;
+pub(super) const VIDEO_PID: u16 = 0x100;
 const PROGRAM: u16 = 1;
 /// AVC video, table 2-34.
 const STREAM_TYPE: u8 = 0x1B;
@@ -28,10 +28,10 @@ const PES_HEADER_BYTES: usize = 14;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// The 33 bits of a time stamp.
-const MAX_TICKS: u64 = (1 << 33) - 1;
+pub(super) const MAX_TICKS: u64 = (1 << 33) - 1;
 
 /// continuity_counter has four bits (2.4.3.3).
-const COUNTERS: usize = 16;
+pub(super) const COUNTERS: usize = 16;
 
 /// The file. Each picture is a PES packet of its own, with a PCR.
 ///

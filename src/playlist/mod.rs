@@ -21,12 +21,13 @@
 //! Architecture invariant: no IO; MEDIA-SEQUENCE and DISCONTINUITY-SEQUENCE never step back
 //! (RFC 8216 section 6.2.2).
 
+pub mod listing;
 mod parse;
 mod render;
 mod vod;
 mod window;
 
-pub use parse::{is_init_file_name, media_file_number};
+pub use parse::{is_init_file_name, media_file_number, media_sequence_of};
 pub use render::{init_file_name, media_file_name};
 pub use vod::{VodEntry, render_vod};
 pub use window::{Entry, NewEntry, Window, longest_segment_millis};

@@ -111,6 +111,15 @@ pub fn media_file_number(name: &str) -> Option<u64> {
     segment(name.strip_prefix("seg_")?).map(|(number, _)| number)
 }
 
+/// What EXT-X-MEDIA-SEQUENCE says, by a playlist's first bytes, which need not end with a line;
+/// none if it says nothing that is a number. Any program's playlist.
+pub fn media_sequence_of(head: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(head);
+    let (whole_lines, _) = text.rsplit_once('\n')?;
+    let mut lines = whole_lines.lines();
+    lines.find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"))?.trim().parse().ok()
+}
+
 impl Window {
     /// Reads what [`Window::render`] wrote; `render` of the result is the same text again.
     ///
@@ -209,6 +218,15 @@ segments/seg_000021.ts
             ]
         );
         assert_eq!(window.render(), GOOD);
+    }
+
+    #[test]
+    fn a_playlist_s_first_bytes_tell_its_media_sequence() {
+        assert_eq!(media_sequence_of(GOOD.as_bytes()), Some(18));
+        let end = GOOD.find("18").unwrap() + 1;
+        assert_eq!(media_sequence_of(&GOOD.as_bytes()[..end]), None, "the number may go on");
+        assert_eq!(media_sequence_of(b"#EXTM3U\r\n#EXT-X-MEDIA-SEQUENCE:7\r\n"), Some(7));
+        assert_eq!(media_sequence_of(b"\xff\n"), None);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::layout::{ARCHIVE_FILE, PLAYLIST_FILE, Place, is_plain};
-use super::{About, Store, StoreError};
+use super::{About, Fetched, Store, StoreError};
 use crate::model::{DeviceKey, SessionId};
 
 /// A file that a viewer may ask for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StreamFile {
     /// The live playlist.
     Playlist,
@@ -53,6 +53,25 @@ impl Store {
         self.on_device(key, move |folder| match file.place() {
             Some((place, name)) => folder.about(place, name),
             None => Ok(None),
+        })
+        .await
+    }
+
+    /// What is known of a file and its first bytes, at most `at_most_bytes` of them, in one step;
+    /// neither is read if it still has the tag `unless`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is one that cannot be read.
+    pub async fn fetch(
+        &self,
+        key: &DeviceKey,
+        file: StreamFile,
+        at_most_bytes: u64,
+        unless: Option<String>,
+    ) -> Result<Fetched, StoreError> {
+        self.on_device(key, move |folder| match file.place() {
+            Some((place, name)) => folder.fetch(place, name, at_most_bytes, unless.as_deref()),
+            None => Ok(Fetched::Absent),
         })
         .await
     }

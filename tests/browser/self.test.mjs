@@ -68,6 +68,25 @@ test("a listed segment that is missing is noticed", async () => {
   assert.match(stderr, /^failed: /);
 });
 
+test("a video is looked at, and what is none is noticed", async () => {
+  const video = join(folder, "halves.mp4");
+  const made = await run("ffmpeg", [
+    "-v", "error", "-f", "lavfi", "-i", "color=black:size=320x180:rate=5",
+    "-vf", "drawbox=x=160:w=160:h=180:color=white:t=fill:enable='gte(t,1)'", "-t", "2",
+    "-pix_fmt", "yuv420p", "-c:v", "libx264", video,
+  ]);
+  assert.equal(made.code, 0, made.stderr);
+  const { code, verdict, stderr } = await script("look.mjs", video, "--at", "0,1.5", "--columns", "2");
+  assert.equal(code, 0, stderr);
+  const [before, after] = verdict.looks;
+  assert.deepEqual([before.width, before.height], [320, 180]);
+  assert.ok(Math.max(...before.bright, after.bright[0]) < 50, JSON.stringify(verdict));
+  assert.ok(after.bright[1] > 200, JSON.stringify(verdict));
+  const none = await script("look.mjs", join(here, "package.json"));
+  assert.equal(none.code, 1);
+  assert.match(none.stderr, /^failed: it cannot be looked at/);
+});
+
 test("a stream that has ended is not live", async () => {
   const playlist = await stream("ended", 2);
   const { code, stderr } = await script("play-live.mjs", playlist, "--secs", "5");

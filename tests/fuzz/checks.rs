@@ -9,6 +9,7 @@ use bytes::Bytes;
 use stream_processor::encode::{EncodeJob, EncodeOutcome, EncodeSettings, Encoder, StreamSoFar};
 use stream_processor::encode::{JobFrame, Quality};
 use stream_processor::http::snapshot::{self, SnapshotError, Span};
+use stream_processor::media::clip::{ClipPlan, ClipSpan, ListedSegment, SegmentBytes};
 use stream_processor::media::timeline::{self, PictureSize, ShownFrame, TimelineSettings};
 use stream_processor::media::{self, Container, Playback};
 use stream_processor::model::{FrameEvent, PlausibleTimes, UtcMillis};
@@ -28,10 +29,11 @@ pub fn encode_settings() -> EncodeSettings {
         max_width: 640,
         quality: Quality::Standard,
         timeline: timeline_settings(),
+        watermark: None,
     }
 }
 
-fn timeline_settings() -> TimelineSettings {
+pub fn timeline_settings() -> TimelineSettings {
     TimelineSettings {
         playback: Playback::Realtime,
         max_segment_millis: 45_000,
@@ -84,10 +86,11 @@ pub fn job_with(picture: &[u8]) -> EncodeJob {
         bytes.into()
     });
     let jpegs = [GOOD.clone(), Bytes::copy_from_slice(picture), GOOD.clone()];
-    let frames = jpegs
-        .into_iter()
-        .zip(0..)
-        .map(|(jpeg, index)| JobFrame { captured_at: START.plus_millis(index * 5_000), jpeg });
+    let frames = jpegs.into_iter().zip(0..).map(|(jpeg, index)| JobFrame {
+        captured_at: START.plus_millis(index * 5_000),
+        jpeg,
+        caption: None,
+    });
     EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
 }
 
@@ -123,8 +126,55 @@ pub fn h264(stream: &[u8]) {
     }
 }
 
+/// What every segment that is damaged lasts.
+pub const SEGMENT_MILLIS: u32 = 15_000;
+
+/// A segment, an fMP4 one with its init file before it: a clip of it is what its tables say, or
+/// there is none.
+pub fn segment(file: &[u8]) {
+    is_clipped(file);
+}
+
+/// Whether there is one.
+pub fn is_clipped(file: &[u8]) -> bool {
+    let media_at = file.windows(8).position(|bytes| &bytes[4..] == b"styp");
+    let segment = match media_at {
+        Some(at) => {
+            SegmentBytes { container: Container::Fmp4, media: &file[at..], init: Some(&file[..at]) }
+        }
+        None => SegmentBytes { container: Container::Ts, media: file, init: None },
+    };
+    let listed = ListedSegment {
+        captured_at: START,
+        duration_millis: SEGMENT_MILLIS,
+        covers_millis: SEGMENT_MILLIS,
+        discontinuity: false,
+    };
+    let span = ClipSpan { from: START.plus_millis(6_789), to: START.plus_millis(12_345) };
+    let mut plan = ClipPlan::new(span, &[listed]).unwrap();
+    if let Err(error) = plan.add(0, &segment) {
+        let sentence = error.to_string();
+        assert!(sentence.len() <= MAX_SENTENCE_BYTES, "{} bytes", sentence.len());
+        return false;
+    }
+    let clip = plan.finish().unwrap();
+    assert_eq!(clip.duration_ticks(), (12_345 - 6_789) * 90);
+    let [part] = clip.parts() else { panic!("{:?}", clip.parts()) };
+    let bytes = clip.part(0, &segment).unwrap();
+    assert_eq!(part.place_bytes, clip.header().len() as u64..clip.len_bytes());
+    assert_eq!(part.place_bytes.end - part.place_bytes.start, bytes.len() as u64);
+    let clip = [&clip.header()[..], &bytes].concat();
+    let mp4 = re_mp4::Mp4::read_bytes(&clip).unwrap();
+    let samples = || mp4.tracks().values().flat_map(|track| &track.samples);
+    assert!(samples().next().is_some_and(|sample| sample.is_sync));
+    let taken: u64 = samples().map(|sample| sample.size).sum();
+    assert_eq!(taken, bytes.len() as u64);
+    assert!(bytes.len() <= file.len() && clip.len() <= file.len() + 4_096 + samples().count() * 12);
+    true
+}
+
 /// A stream cut before each access unit delimiter.
-fn access_units(stream: &[u8]) -> Vec<Vec<u8>> {
+pub fn access_units(stream: &[u8]) -> Vec<Vec<u8>> {
     const DELIMITER: &[u8] = b"\0\0\0\x01\x09";
     let mut starts: Vec<usize> =
         (0..stream.len()).filter(|at| stream[*at..].starts_with(DELIMITER)).collect();

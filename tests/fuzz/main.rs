@@ -121,6 +121,11 @@ fn any_stream_is_muxed_or_refused() {
 }
 
 #[test]
+fn any_segment_is_clipped_or_refused() {
+    damage("segment", 20_000, checks::segment);
+}
+
+#[test]
 fn any_playlist_is_read_back_or_refused() {
     damage("playlist", 60_000, checks::playlist);
 }

@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use stream_processor::media::{Container, jpeg};
+use stream_processor::media::timeline::{self, ShownFrame};
+use stream_processor::media::{Container, jpeg, mux};
 use stream_processor::model::{FrameEvent, PlausibleTimes};
 use stream_processor::playlist::{NewEntry, Window, init_file_name};
 
-use crate::checks::{SIZE, START};
+use crate::checks::{SIZE, START, access_units, is_clipped, timeline_settings};
 
 /// The good inputs of a kind, and its words.
 pub fn of(kind: &str) -> (Vec<Vec<u8>>, &'static [&'static [u8]]) {
@@ -15,6 +16,7 @@ pub fn of(kind: &str) -> (Vec<Vec<u8>>, &'static [&'static [u8]]) {
         "event" => (events(), EVENT_WORDS),
         "jpeg" => (jpegs(), JPEG_WORDS),
         "h264" => (streams(), H264_WORDS),
+        "segment" => (segments(), SEGMENT_WORDS),
         "playlist" => (playlists(), PLAYLIST_WORDS),
         _ => panic!("no kind {kind}"),
     }
@@ -137,6 +139,48 @@ fn streams() -> Vec<Vec<u8>> {
         output.stdout
     });
     streams.to_vec()
+}
+
+const SEGMENT_WORDS: &[&[u8]] = &[
+    b"\x47\x41\x00\x30",
+    b"\x47\x01\x00\x10",
+    b"\x47\x40\x00\x10",
+    b"\0\0\x01\xE0\0\0\x84\x80\x05",
+    b"\0\0\0\x01\x09\xF0",
+    b"\0\0\0\x01\x67",
+    b"\0\0\0\x01\x68",
+    b"\0\0\0\x01\x65",
+    b"\0\0\0\x08styp",
+    b"\0\0\0\x08moof",
+    b"\0\0\0\x08mdat",
+    b"\0\0\0\x01mdat",
+    b"trun\0\0\x07\x01",
+    b"tfhd\0\x02\0\0",
+    b"avc1",
+    b"avcC\x01",
+    b"moov",
+    b"\x7F\xFF\xFF\xFF",
+    b"\0\x01\x5F\x90",
+];
+
+/// Three frames, five seconds each, of both forms and in both containers.
+fn segments() -> Vec<Vec<u8>> {
+    let frames: Vec<_> = (0..3)
+        .map(|index| ShownFrame { captured_at: START.plus_millis(index * 5_000), size: SIZE })
+        .collect();
+    let (plans, _) = timeline::plan(None, &frames, &timeline_settings());
+    let muxed = |stream: &Vec<u8>, container| {
+        mux(container, SIZE, &plans[0], &access_units(stream)).unwrap()
+    };
+    let streams = streams();
+    let ts = streams.iter().map(|stream| muxed(stream, Container::Ts).media);
+    let fmp4 = streams.iter().map(|stream| {
+        let muxed = muxed(stream, Container::Fmp4);
+        [muxed.init.unwrap(), muxed.media].concat()
+    });
+    let segments: Vec<_> = ts.chain(fmp4).collect();
+    assert!(segments.iter().all(|segment| is_clipped(segment)));
+    segments
 }
 
 const PLAYLIST_WORDS: &[&[u8]] = &[

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use stream_processor::http::playback::{Playback, SegmentCaching, playlist_url};
+use stream_processor::http::auth::Gate;
+use stream_processor::http::playback::address::playlist_url;
+use stream_processor::http::playback::{Playback, PlaybackSettings};
 use stream_processor::http::serve;
-use stream_processor::model::DeviceKey;
+use stream_processor::model::{DeviceKey, SystemClock};
+use stream_processor::store::{Store, StoreSettings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +81,9 @@ impl StreamServer {
     pub async fn of(base: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let playback = Playback::open(base, SegmentCaching::Immutable).expect("the streams");
+        let store = Store::at(base, StoreSettings::default()).expect("the streams");
+        let gate = Gate::open(None, Arc::new(SystemClock));
+        let playback = Playback::new(store, gate, PlaybackSettings::default());
         let stop = CancellationToken::new();
         tokio::spawn(serve(listener, playback.router(), stop.clone()));
         Self { origin, stop }

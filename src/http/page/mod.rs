@@ -13,7 +13,7 @@ use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::playback::playlist_url;
+use super::playback::address::playlist_url;
 use crate::model::{DeviceKey, UtcMillis};
 
 /// Whoever knows the devices.

@@ -9,11 +9,11 @@
 //! by guesswork.
 
 mod bits;
-mod nal;
+pub(super) mod nal;
 mod params;
 mod slice;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use thiserror::Error;
 
@@ -110,10 +110,7 @@ pub struct Stream {
 impl Stream {
     /// Profile, constraints and level: the three bytes behind the NAL unit's header.
     pub fn profile(&self) -> [u8; 3] {
-        match self.sps.as_slice() {
-            [_, profile, constraints, level, ..] => [*profile, *constraints, *level],
-            _ => [0; 3],
-        }
+        profile(&self.sps)
     }
 
     /// The codec string (RFC 6381, 3.3), such as `avc1.640028`.
@@ -121,6 +118,23 @@ impl Stream {
         let [profile, constraints, level] = self.profile();
         format!("avc1.{profile:02X}{constraints:02X}{level:02X}")
     }
+}
+
+/// See [`Stream::profile`], of any sequence parameter set.
+pub(super) fn profile(sps: &[u8]) -> [u8; 3] {
+    match sps {
+        [_, profile, constraints, level, ..] => [*profile, *constraints, *level],
+        _ => [0; 3],
+    }
+}
+
+/// [`Stream::size`] and [`Stream::high`], read from a sequence parameter set.
+///
+/// # Errors
+///
+/// As [`with_repeats`].
+pub(super) fn size_and_high(sps: &[u8]) -> Result<(PictureSize, Option<[u8; 3]>), H264Error> {
+    Sps::parse(sps).map(|sps| (sps.size, sps.high))
 }
 
 /// Shows each of `access_units` (Annex B, the first an IDR with its parameter sets) as the
@@ -173,8 +187,14 @@ pub fn with_repeats(access_units: &[Vec<u8>], pictures: &[u32]) -> Result<Stream
     })
 }
 
-fn nal_type(unit: &[u8]) -> u8 {
+/// nal_unit_type of a NAL unit (7.3.1); 0, which no unit has, when there is no byte.
+pub(super) fn nal_type(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |head| head & 31)
+}
+
+/// Whether other pictures may be predicted from this one: nal_ref_idc of one of its slices.
+pub(super) fn is_reference(slice: &[u8]) -> bool {
+    slice.first().is_some_and(|head| head >> 5 & 3 > 0)
 }
 
 /// The NAL units of an access unit that matter.

@@ -1,19 +1,21 @@
 //! NAL units: the byte stream format and emulation prevention (ITU-T H.264, B.1 and 7.4.1).
 
+use std::ops::Range;
+
 use memchr::memmem;
 
 /// nal_unit_type, table 7-1.
-pub(super) const SLICE: u8 = 1;
+pub(in crate::media) const SLICE: u8 = 1;
 /// A slice of an IDR picture.
-pub(super) const IDR_SLICE: u8 = 5;
+pub(in crate::media) const IDR_SLICE: u8 = 5;
 /// Supplemental enhancement information.
 pub(super) const SEI: u8 = 6;
 /// Sequence parameter set.
-pub(super) const SPS: u8 = 7;
+pub(in crate::media) const SPS: u8 = 7;
 /// Picture parameter set.
-pub(super) const PPS: u8 = 8;
+pub(in crate::media) const PPS: u8 = 8;
 /// Access unit delimiter.
-pub(super) const DELIMITER: u8 = 9;
+pub(in crate::media) const DELIMITER: u8 = 9;
 /// End of sequence.
 pub(super) const END_OF_SEQUENCE: u8 = 10;
 /// End of stream.
@@ -24,13 +26,19 @@ pub(super) const FILLER: u8 = 12;
 /// The NAL units of an Annex B byte stream, without start codes and trailing zeros; what comes
 /// before the first start code is left out.
 pub(super) fn split(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    places(stream).map(|place| stream.get(place).unwrap_or(&[]))
+}
+
+/// Where they are.
+pub(in crate::media) fn places(stream: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut starts = memmem::find_iter(stream, b"\0\0\x01").map(|at| at + 3).peekable();
     std::iter::from_fn(move || {
         let start = starts.next()?;
         let end = starts.peek().map_or(stream.len(), |next| next - 3);
-        Some(without_trailing_zeros(stream.get(start..end).unwrap_or(&[])))
+        let unit = without_trailing_zeros(stream.get(start..end).unwrap_or(&[]));
+        Some(start..start + unit.len())
     })
-    .filter(|nal| !nal.is_empty())
+    .filter(|place| !place.is_empty())
 }
 
 fn without_trailing_zeros(bytes: &[u8]) -> &[u8] {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A picture of 32x16 pixels and one predicted from it, as x264 writes them but for the data.
-fn hand_written(cabac: bool, order_type: u32) -> Vec<Vec<u8>> {
+pub(in crate::media) fn hand_written(cabac: bool, order_type: u32) -> Vec<Vec<u8>> {
     use super::bits::BitWriter;
     let mut sps = BitWriter::default();
     sps.bits(8, 0x67);

@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::super::layout;
-use super::{About, Backend, Expect, Listed, Lock, Stored, Version, Written};
+use super::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 use crate::crash_point::reached;
 use crate::model::UtcMillis;
 use crate::store::StoreError;
@@ -38,13 +38,14 @@ impl Files {
     }
 
     /// A regular file, opened for reading; none if there is none. A pipe must not hold up the
-    /// thread that opens it.
+    /// thread that opens it, and a link is not the file that it leads to: what we write is none.
     fn open(&self, path: &str) -> io::Result<Option<(std::fs::File, std::fs::Metadata)>> {
         let mut options = OpenOptions::new();
-        options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        options.read(true).custom_flags(flags.bits().cast_signed());
         let file = match self.base.open_with(path, &options) {
             Ok(file) => file.into_std(),
-            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if is_absent(&error) || is_link(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let about = file.metadata()?;
@@ -145,6 +146,24 @@ impl Backend for Files {
         let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
         file.read_to_end(&mut bytes).map_err(io("read"))?;
         Ok(Some(Stored { bytes: bytes.into(), version: Version::default() }))
+    }
+
+    fn fetch(
+        &self,
+        path: &str,
+        at_most_bytes: u64,
+        unless: Option<&str>,
+    ) -> Result<Fetched, StoreError> {
+        let io = |source| StoreError::io("read", path.into(), source);
+        let Some((file, meta)) = self.open(path).map_err(io)? else { return Ok(Fetched::Absent) };
+        let about = about_of(&meta);
+        if unless == Some(&about.tag) {
+            return Ok(Fetched::Unchanged);
+        }
+        let len_bytes = about.len_bytes.min(at_most_bytes);
+        let mut bytes = Vec::with_capacity(usize::try_from(len_bytes).unwrap_or(0));
+        file.take(len_bytes).read_to_end(&mut bytes).map_err(io)?;
+        Ok(Fetched::Read(about, bytes.into()))
     }
 
     fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -290,6 +309,11 @@ fn split(path: &str) -> (&str, &str) {
 /// Whether it says that there is no such thing: also where a folder of the path is a file.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// A link in the place of a file (open(2), `O_NOFOLLOW`).
+fn is_link(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
 /// File systems that know no hard links say so in these words (link(2)).

@@ -18,7 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::StoreError;
-use super::steps::WriteSteps;
+use super::steps::{self, WriteSteps};
+use crate::crash_point::reached;
 use crate::model::UtcMillis;
 
 pub(super) use connect::connect;
@@ -81,6 +82,18 @@ pub struct About {
     pub tag: String,
 }
 
+/// What a viewer's read found.
+#[derive(Clone, Debug)]
+pub enum Fetched {
+    /// No such file.
+    Absent,
+    /// It has the tag that is known already.
+    Unchanged,
+    /// What is known of it, and its bytes from the first one on: all, or as many as were asked
+    /// for.
+    Read(About, Bytes),
+}
+
 /// One name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -104,6 +117,15 @@ pub(super) trait Backend: Send + Sync {
     /// A file's content; none if there is no such file.
     fn read(&self, path: &str) -> Result<Option<Stored>, StoreError>;
 
+    /// What is known of a file and its first bytes, in one step, unless it has the tag
+    /// `unless`. A file that is not empty is meant, and `at_most_bytes` not to be 0.
+    fn fetch(
+        &self,
+        path: &str,
+        at_most_bytes: u64,
+        unless: Option<&str>,
+    ) -> Result<Fetched, StoreError>;
+
     /// Some bytes of a file, fewer if it ends before them.
     fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
 
@@ -126,6 +148,16 @@ pub(super) trait Backend: Send + Sync {
     /// Removes a file. Not durably: what is removed is left over, and may come back after a
     /// power cut. Whether there was one.
     fn remove(&self, path: &str) -> Result<bool, StoreError>;
+
+    /// The same of many files; of each, whether there was one.
+    fn remove_all(&self, paths: &[String]) -> Result<Vec<bool>, StoreError> {
+        let remove = |path: &String| {
+            let removed = self.remove(path);
+            reached(steps::ONE_REMOVED);
+            removed
+        };
+        paths.iter().map(remove).collect()
+    }
 
     /// Removes a folder that has become empty, where folders exist.
     fn remove_folder(&self, folder: &str) -> Result<(), StoreError>;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
 };
 use tokio::runtime::Handle;
 
-use super::{About, Backend, Expect, Listed, Lock, Stored, Version, Written};
+use super::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 use crate::crash_point::reached;
 use crate::model::UtcMillis;
 use crate::store::StoreError;
@@ -88,6 +89,33 @@ impl Backend for Objects {
         })
     }
 
+    fn fetch(
+        &self,
+        path: &str,
+        at_most_bytes: u64,
+        unless: Option<&str>,
+    ) -> Result<Fetched, StoreError> {
+        let known = unless.map(|tag| format!("\"{tag}\""));
+        let found = self.ask("read", path, async |location| {
+            let options =
+                GetOptions::new().with_range(Some(0..at_most_bytes)).with_if_none_match(known);
+            match self.bucket.get_opts(&location, options).await {
+                Ok(found) => {
+                    let about = about_of(&found.meta);
+                    Ok(Fetched::Read(about, found.bytes().await?))
+                }
+                Err(Error::NotModified { .. }) => Ok(Fetched::Unchanged),
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(match found {
+            // A server that knows no conditions on reads.
+            Some(Fetched::Read(about, _)) if unless == Some(&about.tag) => Fetched::Unchanged,
+            Some(found) => found,
+            None => Fetched::Absent,
+        })
+    }
+
     fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let part = self.ask("read", path, async |location| {
             let options = GetOptions::new().with_range(Some(range));
@@ -152,6 +180,23 @@ impl Backend for Objects {
         let removed =
             self.ask("remove", path, async |location| self.bucket.delete(&location).await)?;
         Ok(removed.is_some())
+    }
+
+    /// Up to a thousand with one request where the server can do that.
+    fn remove_all(&self, paths: &[String]) -> Result<Vec<bool>, StoreError> {
+        let io = |path: &str, source| StoreError::io("remove", path.into(), source);
+        let locate = |path: &String| self.location(path).map_err(|e| io(path, e));
+        let locations = paths.iter().map(locate).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = paths.first() else { return Ok(Vec::new()) };
+        let removed =
+            self.bucket.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
+        let ignore_absent = |result| match result {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let all = removed.map(ignore_absent).try_collect::<Vec<()>>();
+        self.runtime.block_on(all).map_err(|e| io(first, io_error(e)))?;
+        Ok(vec![true; paths.len()])
     }
 
     /// There are no folders in a bucket.
