@@ -6,6 +6,7 @@ mod store_fixture;
 
 #[cfg(feature = "failpoints")]
 mod crash;
+mod dry_run;
 mod orphans;
 mod quotas;
 mod reset;

@@ -134,6 +134,11 @@ impl Rig {
         store_fixture::hls(self.path())
     }
 
+    /// The number of a device's next segment.
+    pub async fn next_segment(&self, key: &DeviceKey) -> u64 {
+        self.store.open(key).await.unwrap().next_segment
+    }
+
     pub async fn state(&self) -> DeviceState {
         let key = store_fixture::key();
         self.store.on_device(&key, |folder| folder.state()).await.unwrap().unwrap()
