@@ -61,7 +61,7 @@ pub enum Command {
     Cleanup(CleanupCommand),
     /// Begins a device's stream anew; its numbers go on.
     ResetDevice(ResetDeviceCommand),
-    /// Cuts a piece out of a device's stream and archives into one MP4, exact to the frame.
+    /// Cuts an MP4 out of a stream and its archives, exact to the frame.
     Export(ExportCommand),
     /// Saves the frame nearest to an instant, as it was uploaded.
     Still(StillCommand),
