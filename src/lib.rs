@@ -18,6 +18,7 @@
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
+//! | [`fleet`] | which devices a storage has and how each is | changes anything, reads media |
 //! | `crash_point` | where tests have the process killed | is in a release |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
 //! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
@@ -33,6 +34,7 @@ pub mod config;
 mod crash_point;
 pub mod demo;
 pub mod encode;
+pub mod fleet;
 pub mod http;
 pub mod logging;
 pub mod media;

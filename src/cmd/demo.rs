@@ -16,7 +16,7 @@ use crate::cli::DemoArgs;
 use crate::config::{Config, StorageConfig};
 use crate::demo::{Cameras, CamerasConfig};
 use crate::http::auth::Gate;
-use crate::http::page::{self, DeviceDirectory, DeviceView, Presence};
+use crate::http::page::{self, DeviceDirectory, DeviceView, Lag, Presence};
 use crate::http::playback::{Playback, PlaybackSettings, SegmentCaching};
 use crate::http::serve;
 use crate::model::{Clock, DeviceKey, SystemClock, UtcMillis};
@@ -52,12 +52,13 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
         names: cameras.names().map(|(key, name)| (key.clone(), name.to_owned())).collect(),
         segment_secs: config.processing.segment_duration_secs.into(),
     });
+    let gate = Gate::open(None, Arc::new(SystemClock));
     let playback = Playback::new(
         parts.store.clone(),
-        Gate::open(None, Arc::new(SystemClock)),
+        gate.clone(),
         PlaybackSettings { segments: SegmentCaching::Revalidate, ..PlaybackSettings::default() },
     );
-    let router = page::router(Arc::clone(&directory) as _).merge(playback.router());
+    let router = page::router(Arc::clone(&directory) as _, gate).merge(playback.router());
     let address =
         listener.local_addr().map_err(|e| CommandError::because("the page has no address", e))?;
     say(&format!("Watch {} cameras at http://{address}/ (Ctrl-C ends)", args.cameras));
@@ -199,12 +200,15 @@ impl Directory {
 }
 
 impl DeviceDirectory for Directory {
-    fn devices(&self) -> Vec<DeviceView> {
+    fn devices(&self) -> Arc<Vec<DeviceView>> {
         let known: std::collections::HashMap<_, _> = self.reporter.devices().into_iter().collect();
         let now = self.now();
         let view = |(key, name): &(DeviceKey, String)| {
             let summary = known.get(key).cloned().unwrap_or_default();
-            let lag = summary.committed_until.map(|at| now.since(at).as_secs_f64());
+            let lag = summary.committed_until.map(|at| {
+                let secs = now.since(at).as_secs_f64();
+                Lag { silent_secs: secs, behind_secs: secs }
+            });
             DeviceView {
                 key: key.clone(),
                 name: name.clone(),
@@ -214,8 +218,11 @@ impl DeviceDirectory for Directory {
                 error: summary.trouble.or(summary.refusal),
             }
         };
-        self.names.iter().map(view).collect()
+        Arc::new(self.names.iter().map(view).collect())
     }
+
+    /// What is shown of them is in memory in any case.
+    fn shown(&self, _: &[&DeviceView]) {}
 
     fn now(&self) -> UtcMillis {
         SystemClock.now()

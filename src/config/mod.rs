@@ -15,6 +15,7 @@ mod pulsar;
 mod reader;
 mod redis;
 mod release;
+mod serve;
 mod setting;
 mod sources;
 mod storage;
@@ -33,6 +34,7 @@ pub use processing::{ProcessingConfig, effective_workers};
 pub use pulsar::PulsarConfig;
 pub use reader::Problem;
 pub use redis::RedisConfig;
+pub use serve::{ServeConfig, SigningKey};
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
@@ -92,6 +94,8 @@ pub enum Group {
     Archive,
     /// The text that is burnt in.
     Watermark,
+    /// Streams to viewers.
+    Serve,
     /// The log.
     Log,
 }
@@ -107,6 +111,7 @@ impl Group {
         Self::Redis,
         Self::Archive,
         Self::Watermark,
+        Self::Serve,
     ];
 
     /// What the names of its variables begin with.
@@ -119,6 +124,7 @@ impl Group {
             Self::Metrics => "METRICS_",
             Self::Archive => "ARCHIVE_",
             Self::Watermark => "WATERMARK_",
+            Self::Serve => "SERVE_",
             Self::Log => "LOG_",
         }
     }
@@ -133,6 +139,7 @@ impl Group {
             Self::Metrics => "Metrics and health",
             Self::Archive => "Archive",
             Self::Watermark => "Watermark",
+            Self::Serve => "Serving",
             Self::Log => "Log",
         }
     }
@@ -147,6 +154,7 @@ impl Group {
             Self::Metrics => metrics::SETTINGS,
             Self::Archive => archive::SETTINGS,
             Self::Watermark => watermark::SETTINGS,
+            Self::Serve => serve::SETTINGS,
             Self::Log => log::SETTINGS,
         }
     }
@@ -174,6 +182,8 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// The text that is burnt in.
     pub watermark: WatermarkConfig,
+    /// Streams to viewers.
+    pub serve: ServeConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -211,6 +221,7 @@ impl Config {
             metrics: metrics::read(&mut reader),
             archive: archive::read(&mut reader),
             watermark: watermark::read(&mut reader),
+            serve: serve::read(&mut reader),
             log: log::read(&mut reader),
         };
         release::check(&config, &mut reader);

@@ -22,7 +22,8 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Source, Self::Encoder, Self::Storage];
+    /// Those of the worker.
+    pub const ALL: [Self; 3] = [Self::Source, Self::Encoder, Self::Storage];
 
     fn name(self) -> &'static str {
         match self {
@@ -70,6 +71,7 @@ pub struct Health(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     max_silence: Duration,
+    parts: &'static [Part],
     now: Mutex<Now>,
 }
 
@@ -84,13 +86,18 @@ struct Now {
 impl Health {
     /// Alive now, not ready yet. Without a beat for `max_silence` it is no longer alive.
     pub fn new(max_silence: Duration) -> Self {
+        Self::of(&Part::ALL, max_silence)
+    }
+
+    /// The same for a process that has these parts only.
+    pub fn of(parts: &'static [Part], max_silence: Duration) -> Self {
         let starting = || Condition::NotReady("it is starting".into());
         let now = Now {
             last_beat: Instant::now(),
             conditions: [starting(), starting(), starting()],
             leaving: false,
         };
-        Self(Arc::new(Shared { max_silence, now: Mutex::new(now) }))
+        Self(Arc::new(Shared { max_silence, parts, now: Mutex::new(now) }))
     }
 
     /// The pipeline's loop has turned.
@@ -131,6 +138,7 @@ impl Health {
             let mut checks: Vec<Check> = Part::ALL
                 .into_iter()
                 .zip(&now.conditions)
+                .filter(|(part, _)| self.0.parts.contains(part))
                 .map(|(part, condition)| match condition {
                     Condition::Ready => check(part.name(), None),
                     Condition::NotReady(why) => check(part.name(), Some(why.clone())),
@@ -183,6 +191,14 @@ mod tests {
         health.set(Part::Storage, Condition::NotReady("the disk is full".into()));
         let failed: Vec<_> = health.readiness().checks.into_iter().filter(|c| !c.ok).collect();
         assert_eq!(failed, [check("storage", Some("the disk is full".into()))]);
+    }
+
+    #[tokio::test]
+    async fn a_process_is_asked_for_its_own_parts_only() {
+        let health = Health::of(&[Part::Storage], Duration::from_secs(30));
+        assert_eq!(health.readiness().checks.len(), 1);
+        health.set(Part::Storage, Condition::Ready);
+        assert!(health.readiness().ok);
     }
 
     #[tokio::test]
