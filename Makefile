@@ -12,8 +12,8 @@ PORT ?=
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
 
-# Of `make bench`: which sections, all without it: speed quality pipeline repeats commits memory
-# end-to-end.
+# Of `make bench`: which sections, all without it: speed quality pipeline repeats watermark commits
+# memory end-to-end.
 SECTIONS ?=
 
 # The same features everywhere, so that nothing is built twice.

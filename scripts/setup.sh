@@ -20,6 +20,7 @@ fail() {
     exit 1
 }
 on_path() { command -v "$1" >/dev/null 2>&1; }
+has_postgres() { on_path postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
 
 # Rust links with cc; bindgen reads FFmpeg's headers with libclang; the Pulsar client compiles
 # its protocol with protoc.
@@ -35,6 +36,9 @@ if [[ $level == test ]]; then
     on_path node || packages+=(nodejs)
     on_path npm || packages+=(npm)
     on_path mvn || packages+=(maven)
+    # Redis without its service: the server is in there too, by the name of one of its parts.
+    on_path redis-server || packages+=(redis-tools)
+    has_postgres || packages+=(postgresql)
     if ! on_path java; then
         # Pulsar wants Java 17 or later; which of these exists depends on the Debian release.
         if on_path apt-cache && [[ -n $(apt-cache search --names-only '^openjdk-17-jdk-headless$') ]]; then
@@ -72,9 +76,17 @@ install_packages() {
     "${as_root[@]}" apt-get update -qq ||
         fail "apt-get update failed, so nothing was installed; see above. As root it is:" \
             "apt-get update && apt-get install --no-install-recommends $*"
+    # The tests make databases of their own: no need of the one that PostgreSQL's package makes
+    # and starts. It is told so, and what tells it is removed again.
+    local no_database=/etc/postgresql-common/createcluster.d/stream-processor.conf installed=yes
+    if [[ " $* " == *" postgresql "* ]]; then
+        "${as_root[@]}" mkdir -p "${no_database%/*}"
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_database" >/dev/null
+    fi
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "$@" >/dev/null ||
-        fail "apt-get could not install: $*"
+        apt-get install -qq -y --no-install-recommends "$@" >/dev/null || installed=no
+    "${as_root[@]}" rm -f "$no_database"
+    [[ $installed == yes ]] || fail "apt-get could not install: $*"
 }
 
 if on_debian; then
@@ -83,9 +95,12 @@ if on_debian; then
 else
     # Another system calls its packages otherwise: name what the build looks for.
     wanted=(cc pkg-config protoc)
-    if [[ $level == test ]]; then wanted+=(c++ ffmpeg ffprobe chromium node npm mvn java); fi
+    if [[ $level == test ]]; then
+        wanted+=(c++ ffmpeg ffprobe chromium node npm mvn java redis-server)
+    fi
     absent=()
     for tool in "${wanted[@]}"; do on_path "$tool" || absent+=("$tool"); done
+    [[ $level == build ]] || has_postgres || absent+=(postgres)
     for library in libavcodec libavformat libavutil libswscale; do
         { on_path pkg-config && pkg-config --exists "$library"; } || absent+=("$library (headers)")
     done
@@ -115,6 +130,22 @@ if ! on_path rustup; then
     found=$(rustc --version | cut -d' ' -f2)
     if [[ $(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -n 1) != "$needed" ]]; then
         fail "Rust $found is too old: $needed or later is needed. https://rustup.rs brings it"
+    fi
+fi
+# The stand-ins for S3 and GCS are written in Go. No Debian package is asked for: Debian 12's is
+# too old, and even too old to fetch a newer one by itself, which Go does from 1.21 on.
+if [[ $level == test ]]; then
+    needed=$(sed -n 's/^go \(.*\)/\1/p' tests/support/servers/go/go.mod)
+    how="Install Go $needed or later from https://go.dev/dl, then run this again"
+    if ! on_path go; then
+        if [[ -x /usr/local/go/bin/go ]]; then
+            fail "go is in /usr/local/go/bin but not on the PATH: add that folder to it first"
+        fi
+        fail "go is missing. $how"
+    fi
+    found=$(cd tests/support/servers/go && go env GOVERSION) || fail "go does not run. $how"
+    if [[ $(printf '%s\n%s\n' "go$needed" "$found" | sort -V | head -n 1) != "go$needed" ]]; then
+        fail "Go ${found#go} is too old. $how"
     fi
 fi
 say "everything to $level is there"

@@ -15,7 +15,10 @@
 //! | [`encode`] | the helper processes and the protocol to them | knows devices, stores or sources |
 //! | [`playlist`] | the window and its rendering (pure) | does IO |
 //! | [`session`] | when a session begins and when it is over | writes media |
+//! | [`archive`] | finished sessions as archives, and their end | reads media, holds up the pipeline |
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
+//! | [`export`] | clips and stills of what is kept | changes anything |
+//! | [`retention`] | what has gone from a device, and what may go | removes what a playlist lists |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | [`fleet`] | which devices a storage has and how each is | changes anything, reads media |
@@ -28,12 +31,14 @@
 // What a command has to say goes through one place each; the rest is the log's.
 #![deny(clippy::print_stdout)]
 
+pub mod archive;
 pub mod cli;
 pub mod cmd;
 pub mod config;
 mod crash_point;
 pub mod demo;
 pub mod encode;
+pub mod export;
 pub mod fleet;
 pub mod http;
 pub mod logging;
@@ -41,6 +46,7 @@ pub mod media;
 pub mod model;
 pub mod pipeline;
 pub mod playlist;
+pub mod retention;
 pub mod session;
 pub mod source;
 pub mod store;

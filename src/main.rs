@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stream_processor::cli::{
-    AllSettings, Cli, Command, DemoArgs, DemoSettings, ENCODE_HELPER, SettingFlags, SettingScope,
+    AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
+    ENCODE_HELPER, OfflineCheckerArgs, SettingFlags, SettingScope, UpkeepSettings,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -21,6 +22,9 @@ const DEMO_DEFAULTS: &[(&str, &str)] = &[
     ("PROCESSING_FRAMES_PER_SEGMENT", "4"),
 ];
 
+/// Who asks for a file wants to read of trouble only.
+const QUIET: &[(&str, &str)] = &[("LOG_LEVEL", "WARN")];
+
 fn main() -> ExitCode {
     // Before anything else: a helper wants no threads, no settings and no log.
     if std::env::args_os().nth(1).is_some_and(|first| first == ENCODE_HELPER) {
@@ -31,15 +35,73 @@ fn main() -> ExitCode {
     let _points = fail::FailScenario::setup();
     let cli = Cli::parse();
     match cli.command {
-        None => consumer(cli.settings),
-        Some(Command::Consumer(command)) => consumer(command.settings.or(cli.settings)),
+        None => consumer(cli.settings, false),
+        Some(Command::Consumer(command)) => {
+            consumer(command.settings.or(cli.settings), command.no_redis)
+        }
+        Some(Command::OfflineChecker(command)) => {
+            offline_checker(command.checker, command.settings.or(cli.settings))
+        }
+        Some(Command::ArchiveCleanup(command)) => {
+            archive_cleanup(command.args, command.settings.or(cli.settings))
+        }
+        Some(Command::Cleanup(command)) => {
+            with(command.settings.or(cli.settings), &[], |c| cmd::cleanup::run(c, command.args))
+        }
+        Some(Command::ResetDevice(command)) => {
+            let settings = command.settings.or(cli.settings);
+            with(settings, QUIET, |c| cmd::reset_device::run(c, command.args))
+        }
+        Some(Command::Export(command)) => {
+            with(command.settings.or(cli.settings), QUIET, |c| cmd::export::run(c, command.args))
+        }
+        Some(Command::Still(command)) => {
+            with(command.settings.or(cli.settings), QUIET, |c| cmd::export::still(c, command.args))
+        }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
 }
 
-fn consumer(flags: SettingFlags<AllSettings>) -> ExitCode {
+fn consumer(flags: SettingFlags<AllSettings>, no_redis: bool) -> ExitCode {
     match prepare(flags, &[]) {
-        Ok(config) => run(cmd::consumer::run(config)),
+        Ok(mut config) => {
+            config.redis.enabled &= !no_redis;
+            run(cmd::consumer::run(config))
+        }
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn offline_checker(args: OfflineCheckerArgs, flags: SettingFlags<UpkeepSettings>) -> ExitCode {
+    match prepare(flags, &[]) {
+        Ok(config) => run(cmd::offline_checker::run(config, args)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn archive_cleanup(
+    args: ArchiveCleanupArgs,
+    flags: SettingFlags<ArchiveCleanupSettings>,
+) -> ExitCode {
+    match prepare(flags, &[]) {
+        Ok(config) if args.rebuild_database && config.archive.database_url.is_none() => {
+            let sentence =
+                "--rebuild-database takes ARCHIVE_DATABASE_URL: there is no table without";
+            fail(&cmd::CommandError::new(sentence), EXIT_USAGE)
+        }
+        Ok(config) => run(cmd::archive_cleanup::run(config, args)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+/// Runs a command with its settings.
+fn with<S: SettingScope, R: Future<Output = Result<(), cmd::CommandError>>>(
+    flags: SettingFlags<S>,
+    defaults: &'static [(&'static str, &'static str)],
+    command: impl FnOnce(Config) -> R,
+) -> ExitCode {
+    match prepare(flags, defaults) {
+        Ok(config) => run(command(config)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
 }

@@ -14,6 +14,8 @@ mod broker;
 mod camera;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/place.rs"]
+mod place;
 #[path = "support/reckoning.rs"]
 mod reckoning;
 #[path = "support/siege.rs"]
@@ -22,6 +24,7 @@ mod siege;
 mod worker;
 
 use broker::Broker;
+use place::Place;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -89,7 +92,7 @@ async fn killed_workers_lose_and_repeat_nothing() {
         partitions: 2,
         container: "ts",
     };
-    let mut siege = Siege::begin(broker, plan).await;
+    let mut siege = Siege::begin(broker, plan, Place::folder()).await;
     for life in lives {
         siege.live(life).await;
     }
@@ -112,7 +115,7 @@ async fn killed_workers_lose_and_repeat_nothing() {
     let mut lives: Vec<_> = steps::INIT.names().into_iter().map(Life::Point).collect();
     lives.extend(pipeline::steps::ALL.map(Life::Point));
     lives.extend([Life::Random, Life::Random]);
-    let mut siege = Siege::begin(broker, plan).await;
+    let mut siege = Siege::begin(broker, plan, Place::folder()).await;
     for life in lives {
         siege.live(life).await;
     }

@@ -187,13 +187,15 @@ async fn pictures_are_on_the_page_soon_and_it_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn a_person_s_own_pictures_are_shown_and_kept_when_asked() {
+async fn a_person_s_own_pictures_are_shown_with_their_time_and_kept_when_asked() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["1.jpg", "2.JPEG"] {
         std::fs::write(folder.path().join(name), red_picture()).expect("a picture");
     }
     let frames = folder.path().display().to_string();
-    let demo = Demo::start(&["--frames", &frames, "--cameras", "1", "--duration", "10", "--keep"]);
+    let shown = ["--frames", &frames, "--cameras", "1", "--duration", "10", "--keep"];
+    let time = ["--watermark-enabled", "--watermark-position", "bottom_left"];
+    let demo = Demo::start(&[&shown[..], &time[..]].concat());
     demo.address();
     let helpers = demo.helpers();
     let ended = tokio::task::spawn_blocking(|| demo.ends(helpers)).await.expect("it ends");
@@ -207,7 +209,13 @@ async fn a_person_s_own_pictures_are_shown_and_kept_when_asked() {
     assert!(ended.said.contains(&told), "{:?}", ended.said);
     let devices = kept.join("client_ids/demo/device_id");
     let device = std::fs::read_dir(devices).expect("devices").flatten().next().expect("one");
-    assert_first_picture_is_red(&device.path().join("hls/segments/seg_000000.ts"));
+    let picture = first_picture(&device.path().join("hls/segments/seg_000000.ts"));
+    let is_red = |pixel: &[u8]| pixel.iter().zip(RED).all(|(is, was)| is.abs_diff(was) <= 8);
+    let is_white = |pixel: &[u8]| pixel.iter().all(|part| *part > 200);
+    let rows: Vec<_> = picture.chunks(320 * 3).collect();
+    assert!(rows[..140].iter().all(|row| row.chunks(3).all(is_red)));
+    let letters = rows[140..].iter().flat_map(|row| row.chunks(3)).filter(|pixel| is_white(pixel));
+    assert!(letters.count() > 300, "there is no watermark");
 }
 
 #[tokio::test]
@@ -234,7 +242,8 @@ fn red_picture() -> Vec<u8> {
     bytes
 }
 
-fn assert_first_picture_is_red(segment: &Path) {
+/// The first picture of a segment as RGB.
+fn first_picture(segment: &Path) -> Vec<u8> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(segment)
@@ -243,7 +252,5 @@ fn assert_first_picture_is_red(segment: &Path) {
         .output()
         .expect("ffmpeg runs");
     assert_eq!(output.stdout.len(), 320 * 180 * 3, "{output:?}");
-    let middle = &output.stdout[(90 * 320 + 160) * 3..][..3];
-    let near = middle.iter().zip(RED).all(|(shown, wanted)| shown.abs_diff(wanted) <= 8);
-    assert!(near, "{middle:?}");
+    output.stdout
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pipeline_rig::{BAD_JPEG, PATIENCE, POISON_JPEG, Rig, START, device, parked};
 use stream_processor::model::Clock;
+use stream_processor::pipeline::captions::{CaptionZone, Captions};
 use stream_processor::source::MemoryFeed;
 
 fn every_five_seconds(frames: std::ops::Range<i64>) -> impl Iterator<Item = i64> + Clone {
@@ -52,6 +53,29 @@ async fn frame_that_comes_twice_while_its_group_waits_is_shown_once() {
     rig.run_until("all is settled", || feed.unsettled() == 0).await;
     worker.leave().await;
     assert_eq!(rig.seconds("a").await, seconds(0..6));
+}
+
+#[tokio::test]
+async fn each_picture_is_captioned_with_its_own_time_in_the_zone_that_its_event_carried() {
+    let (mut rig, feed) = (Rig::new(), MemoryFeed::new());
+    let format = "%F %T".to_owned();
+    rig.captions = Some(Captions { format, zone: CaptionZone::Frame, show_zone: true });
+    let from_santiago = |second: i64, timestamp: &str| {
+        let message = String::from_utf8(rig.frame("a", second).to_vec()).unwrap();
+        let utc = START.plus_millis(second * 1_000).to_string();
+        message.replace(&utc, timestamp)
+    };
+    feed.publish(from_santiago(0, "2026-02-01T23:40:00.000-03:00"));
+    feed.publish(from_santiago(5, "2026-02-01T23:40:05.000-03:00"));
+    rig.publish(&feed, "a", [10, 15, 20, 25]);
+    let worker = rig.start(&feed);
+    rig.wait_until("the segment is committed", || feed.acked() == 6).await;
+    let captions = worker.encoder.captions.lock().unwrap().clone();
+    worker.leave().await;
+    let texts: Vec<_> = captions.iter().flatten().map(|caption| caption.as_str()).collect();
+    assert_eq!(texts[..2], ["2026-02-01 23:40:00 -03:00", "2026-02-01 23:40:05 -03:00"]);
+    assert_eq!(texts[2..4], ["2026-02-02 02:40:10 UTC", "2026-02-02 02:40:15 UTC"]);
+    assert_eq!((rig.seconds("a").await, texts.len()), (seconds(0..6), 6));
 }
 
 #[tokio::test]

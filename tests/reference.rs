@@ -9,10 +9,6 @@ use std::path::Path;
 
 use stream_processor::config::{Group, Setting};
 
-fn later(setting: &Setting) -> &'static str {
-    if setting.is_for_later() { " Not used by this release." } else { "" }
-}
-
 fn env_example() -> String {
     let mut text = String::from(
         "# Every setting with its default. Copy this file to .env and uncomment what is to differ.\n\
@@ -23,8 +19,7 @@ fn env_example() -> String {
         writeln!(text, "\n# ---- {} ----", group.title()).unwrap();
         for setting in group.settings() {
             let Setting { variable, default, takes, help, .. } = setting;
-            let later = later(setting);
-            writeln!(text, "\n# {help}\n# It takes {takes}.{later}").unwrap();
+            writeln!(text, "\n# {help}\n# It takes {takes}.").unwrap();
             let default = default.unwrap_or_default();
             let quote = if default.contains(' ') { "'" } else { "" };
             writeln!(text, "#{variable}={quote}{default}{quote}").unwrap();
@@ -50,9 +45,8 @@ fn configuration() -> String {
         text.push_str("|---|---|---|---|\n");
         for setting in group.settings() {
             let Setting { variable, default, takes, help, .. } = setting;
-            let later = later(setting);
             let default = default.map(|d| format!("`{d}`")).unwrap_or_default();
-            writeln!(text, "| `{variable}` | {default} | {takes} | {help}{later} |").unwrap();
+            writeln!(text, "| `{variable}` | {default} | {takes} | {help} |").unwrap();
         }
     }
     text

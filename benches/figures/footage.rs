@@ -66,6 +66,7 @@ impl Clip {
         let frames = self.jpegs.iter().zip(0_i64..).map(|(jpeg, index)| JobFrame {
             captured_at: START.plus_millis(index * INTERVAL_MILLIS),
             jpeg: jpeg.clone(),
+            caption: None,
         });
         EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
     }
@@ -110,6 +111,7 @@ pub fn encode_settings() -> EncodeSettings {
             default_interval_millis: 5_000,
             encoding: 1,
         },
+        watermark: None,
     }
 }
 

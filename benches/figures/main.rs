@@ -62,8 +62,8 @@ const QUICK: Extent = Extent {
 };
 
 /// Every section, in the order in which it runs.
-const SECTIONS: [&str; 7] =
-    ["speed", "quality", "pipeline", "repeats", "commits", "memory", "end-to-end"];
+const SECTIONS: [&str; 8] =
+    ["speed", "quality", "pipeline", "repeats", "watermark", "commits", "memory", "end-to-end"];
 
 /// Sections that need a broker.
 const WITH_BROKER: [&str; 2] = ["memory", "end-to-end"];
@@ -131,6 +131,7 @@ async fn measure(
         "quality" => encoding::quality(footage).await,
         "pipeline" => overhead::pipeline(footage, extent.rounds).await,
         "repeats" => overhead::repeats(footage, extent.rounds),
+        "watermark" => overhead::watermark(footage, extent.rounds),
         "commits" => commits::commits(extent.day_segments, extent.commit_pairs).await,
         "memory" => memory::memory(broker()?, extent.fleets).await,
         _ => {

@@ -1,12 +1,14 @@
-//! What the pool and the repeat pictures cost on top of the bare libav calls.
+//! What the pool, the repeat pictures and the watermark cost on top of the bare libav calls.
 
 use std::time::Instant;
 
-use stream_processor::encode::{EncodeOutcome, EncodeSettings, Encoder};
+use stream_processor::encode::{
+    Caption, Corner, EncodeJob, EncodeOutcome, EncodeSettings, Encoder, Watermark,
+};
 use stream_processor::media::{Container, Playback};
 
 use super::encoding::Pool;
-use super::footage::{Clip, Failure, Footage, encode_settings};
+use super::footage::{Clip, FRAMES, Failure, Footage, encode_settings};
 use super::table::{Row, Section, Wanted};
 use super::usage::{median, own_cpu, ratio};
 
@@ -29,12 +31,12 @@ pub async fn pipeline(all: &[Footage], rounds: usize) -> Result<Section, Failure
         let mut cpu = Pairs::default();
         let mut wall = Pairs::default();
         pool.encode_all(&footage.clips[..1]).await?;
-        encode(&mut encoder, &footage.clips[0])?;
+        encode(&mut encoder, &footage.clips[0].job())?;
         for round in 0..rounds {
             for clip in &footage.clips {
                 let inline = |encoder: &mut Encoder| -> Result<(f64, f64), Failure> {
                     let (cpu, begun) = (own_cpu(), Instant::now());
-                    encode(encoder, clip)?;
+                    encode(encoder, &clip.job())?;
                     Ok(((own_cpu() - cpu).as_secs_f64(), begun.elapsed().as_secs_f64()))
                 };
                 // Each goes first every other time.
@@ -77,7 +79,10 @@ pub fn repeats(all: &[Footage], rounds: usize) -> Result<Section, Failure> {
     );
     for footage in all {
         for (container, name) in [(Container::Ts, "ts"), (Container::Fmp4, "fmp4")] {
-            let (cpu, bytes) = repeats_of(footage, container, rounds)?;
+            let realtime = EncodeSettings { container, ..encode_settings() };
+            let mut lapse = realtime;
+            lapse.timeline.playback = Playback::Timelapse { frame_rate: 2 };
+            let (cpu, bytes) = compare(footage, [realtime, lapse], rounds)?;
             let name = format!("{} {name}", footage.kind.name());
             let (with, without) = cpu.medians();
             let cells = [with, without].map(|secs| format!("{:.1}", secs * 1_000.0));
@@ -96,38 +101,83 @@ pub fn repeats(all: &[Footage], rounds: usize) -> Result<Section, Failure> {
     Ok(section)
 }
 
-/// CPU seconds and bytes with and without repeats.
-fn repeats_of(
+/// Frames with their capture time burnt in against the same frames without.
+pub fn watermark(all: &[Footage], rounds: usize) -> Result<Section, Failure> {
+    let mut section = Section::new(
+        "Watermark: a frame with its capture time burnt in against the same without",
+        &["CPU with ms", "without ms", "KiB with", "KiB without"],
+        "ratio",
+        3,
+    );
+    section.note("Milliseconds and bytes per frame, decoded, drawn on, encoded and muxed, in this thread. The");
+    section.note("text is that of the default settings: 24 pixels tall, date, time and zone.");
+    let plain = encode_settings();
+    let look = Watermark { position: Corner::TopRight, font_size_px: 24 };
+    let marked = EncodeSettings { watermark: Some(look), ..plain };
+    for footage in all {
+        let (cpu, bytes) = compare(footage, [marked, plain], rounds)?;
+        let name = footage.kind.name();
+        let per_frame = |(with, without): (f64, f64), unit: f64| {
+            [with, without].map(|value| format!("{:.2}", value / unit / FRAMES as f64))
+        };
+        section.push(
+            Row::new(format!("{name} CPU"), per_frame(cpu.medians(), 1e-3))
+                .required(cpu.ratio(), Wanted::AtMost(1.05)),
+        );
+        let cells = [String::new(), String::new()];
+        let cells = cells.into_iter().chain(per_frame(bytes.medians(), 1_024.0));
+        section.push(Row::new(format!("{name} bytes"), cells).figure(bytes.ratio()));
+    }
+    Ok(section)
+}
+
+/// CPU seconds and bytes of each clip's segment, by the one settings and by the other.
+fn compare(
     footage: &Footage,
-    container: Container,
+    settings: [EncodeSettings; 2],
     rounds: usize,
 ) -> Result<(Pairs, Pairs), Failure> {
-    let realtime = EncodeSettings { container, ..encode_settings() };
-    let mut lapse = realtime;
-    lapse.timeline.playback = Playback::Timelapse { frame_rate: 2 };
-    let mut encoders = [Encoder::new(realtime)?, Encoder::new(lapse)?];
+    let job = |clip: &Clip, settings: &EncodeSettings| {
+        let mut job = clip.job();
+        if settings.watermark.is_some() {
+            caption(&mut job);
+        }
+        job
+    };
+    let [one, other] = settings;
+    let mut encoders = [Encoder::new(one)?, Encoder::new(other)?];
     let mut cpu = Pairs::default();
     let mut bytes = Pairs::default();
-    for encoder in &mut encoders {
-        encode(encoder, &footage.clips[0])?;
+    for (encoder, settings) in encoders.iter_mut().zip(&settings) {
+        encode(encoder, &job(&footage.clips[0], settings))?;
     }
     for round in 0..rounds {
         for clip in &footage.clips {
             let mut outcomes = [None, None];
             for turn in 0..2 {
                 let which = (turn + round) % 2;
-                outcomes[which] = Some(encode(&mut encoders[which], clip)?);
+                let job = job(clip, &settings[which]);
+                outcomes[which] = Some(encode(&mut encoders[which], &job)?);
             }
-            let [Some(with), Some(without)] = outcomes else { continue };
-            cpu.push(cpu_secs(&with), cpu_secs(&without));
-            bytes.push(media_bytes(&with), media_bytes(&without));
+            let [Some(one), Some(other)] = outcomes else { continue };
+            cpu.push(cpu_secs(&one), cpu_secs(&other));
+            bytes.push(media_bytes(&one), media_bytes(&other));
         }
     }
     Ok((cpu, bytes))
 }
 
-fn encode(encoder: &mut Encoder, clip: &Clip) -> Result<EncodeOutcome, Failure> {
-    let outcome = encoder.encode(&clip.job())?;
+/// Gives each frame its time, as the worker does.
+fn caption(job: &mut EncodeJob) {
+    for frame in &mut job.frames {
+        let taken = frame.captured_at.to_string();
+        let text = format!("{} UTC", taken[..19].replace('T', " "));
+        frame.caption = Some(Caption::new(&text));
+    }
+}
+
+fn encode(encoder: &mut Encoder, job: &EncodeJob) -> Result<EncodeOutcome, Failure> {
+    let outcome = encoder.encode(job)?;
     match outcome.segments.len() {
         1 => Ok(outcome),
         other => Err(format!("{other} segments of one clip").into()),

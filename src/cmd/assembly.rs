@@ -6,7 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
-use crate::config::{ArchiveConfig, Config, ProcessingConfig, StorageBackend, StorageConfig};
+use super::redis::start_mirror;
+use crate::config::{
+    ArchiveConfig, Config, ProcessingConfig, StorageBackend, StorageConfig, WatermarkConfig,
+};
 use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
 use crate::http::{Condition, Health, Metrics, Part};
 use crate::media::timeline::TimelineSettings;
@@ -14,12 +17,15 @@ use crate::media::{Container, Playback};
 use crate::model::{Clock, SystemClock};
 use crate::pipeline::accumulator::AccumulatorSettings;
 use crate::pipeline::attempt::Stages;
+use crate::pipeline::observers::Observers;
+use crate::pipeline::ports::Observer;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
 use crate::playlist::longest_segment_millis;
-use crate::session::SessionRules;
+use crate::retention::RetentionSettings;
+use crate::session::{SessionMirror, SessionRules};
 use crate::source::FrameSource;
-use crate::store::{Store, StoreSettings};
+use crate::store::{Store, StoreError, StoreSettings};
 
 /// The pipeline's loop turns five times a second; silent for this long, it hangs.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
@@ -38,6 +44,7 @@ pub struct Parts {
     pub reporter: Arc<Reporter>,
     /// The helpers.
     pub pool: Arc<EncoderPool>,
+    mirror: Option<SessionMirror>,
     /// The storage.
     pub store: Store,
     worker: Worker,
@@ -67,19 +74,23 @@ impl Parts {
         let health = Health::new(MAX_SILENCE);
         let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
         let store = open_store(storage, processing).await?;
-        let pool = EncoderPool::start(pool_settings(processing, helpers)?)
+        let pool = EncoderPool::start(pool_settings(processing, &config.watermark, helpers)?)
             .await
             .map_err(|e| CommandError::because("the encoders do not start", e))?;
         let pool = Arc::new(pool);
         health.set(Part::Encoder, Condition::Ready);
         health.set(Part::Storage, Condition::Ready);
+        let mirror = start_mirror(&config.redis, &store, &metrics, &health)?;
+        let told = mirror.clone().map(|mirror| Arc::new(mirror) as Arc<dyn Observer>);
+        let observers = [Arc::clone(&reporter) as _].into_iter().chain(told).collect();
         let stages = Stages {
             store: store.clone(),
-            sessions: session_rules(&config.archive),
+            sessions: session_rules(&config.archive, processing),
             encoder: Arc::clone(&pool) as _,
             settler: source.settler(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
-            observer: Arc::clone(&reporter) as _,
+            observer: Arc::new(Observers(observers)),
+            captions: config.watermark.enabled.then(|| config.watermark.captions.clone()),
             missing_file_patience: processing.missing_frame_retry,
         };
         let worker = Worker::new(
@@ -88,7 +99,7 @@ impl Parts {
             Arc::clone(&reporter) as _,
             worker_settings(processing, helpers),
         );
-        Ok(Self { metrics, health, reporter, pool, store, worker })
+        Ok(Self { metrics, health, reporter, pool, store, mirror, worker })
     }
 
     /// Runs the worker until `stop`, then ends the helpers.
@@ -98,6 +109,9 @@ impl Parts {
     pub async fn run(self, stop: CancellationToken) -> Result<(), CommandError> {
         let watched = watch_pool(Arc::clone(&self.pool), self.metrics.clone());
         let result = self.worker.run(stop).await;
+        if let Some(mirror) = &self.mirror {
+            mirror.close().await;
+        }
         watched.abort();
         // Whoever still has a part of it gives it up now: the worker has ended.
         let _ = watched.await;
@@ -126,13 +140,14 @@ fn watch_pool(pool: Arc<EncoderPool>, metrics: Metrics) -> tokio::task::JoinHand
 
 fn pool_settings(
     processing: &ProcessingConfig,
+    watermark: &WatermarkConfig,
     helpers: usize,
 ) -> Result<PoolSettings, CommandError> {
     let command = std::env::current_exe()
         .map_err(|e| CommandError::because("the program cannot find its own file", e))?;
     Ok(PoolSettings {
         helpers,
-        encode: encode_settings(processing),
+        encode: encode_settings(processing, watermark),
         command,
         frame_time_limit: processing.frame_timeout,
         memory_limit_bytes: processing.helper_memory_bytes,
@@ -147,23 +162,60 @@ pub async fn open_store(
     storage: &StorageConfig,
     processing: &ProcessingConfig,
 ) -> Result<Store, CommandError> {
-    let store = Store::connect(storage, store_settings(processing)).map_err(|e| {
+    let store = connect(storage, processing)?;
+    store.check().await.map_err(|e| does_not_work(storage, e))?;
+    Ok(store)
+}
+
+fn connect(storage: &StorageConfig, processing: &ProcessingConfig) -> Result<Store, CommandError> {
+    Store::connect(storage, store_settings(processing)).map_err(|e| {
         let sentence = match storage.streams.backend {
             StorageBackend::Filesystem => "STORAGE_BASE_PATH has to be a folder that exists",
             _ => "the STORAGE_ settings do not lead to a bucket",
         };
         CommandError::because(sentence, e)
-    })?;
-    store.check().await.map_err(|e| {
-        CommandError::because(format!("the storage {} does not work", storage.streams), e)
-    })?;
+    })
+}
+
+fn does_not_work(storage: &StorageConfig, error: StoreError) -> CommandError {
+    CommandError::because(format!("the storage {} does not work", storage.streams), error)
+}
+
+/// The storage for a command that only reads.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_store_to_read(
+    storage: &StorageConfig,
+    processing: &ProcessingConfig,
+) -> Result<Store, CommandError> {
+    let store = connect(storage, processing)?;
+    store.check_readable().await.map_err(|e| does_not_work(storage, e))?;
     Ok(store)
 }
 
-/// What sessions go by.
-pub fn session_rules(archive: &ArchiveConfig) -> SessionRules {
+/// What a clean-up goes by.
+pub fn retention_settings(config: &Config) -> RetentionSettings {
+    let (processing, retention) = (&config.processing, &config.retention);
+    RetentionSettings {
+        retention: store_settings(processing).retention,
+        grace: retention.grace,
+        archives: config.archive.enabled,
+        // Several segments late: its worker would have trimmed the window by then.
+        idle_after: Duration::from_secs(u64::from(processing.segment_duration_secs) * 10),
+        device_max_bytes: retention.device_max_bytes,
+        total_max_bytes: retention.total_max_bytes,
+        unencoded_frames: retention.unencoded_frames,
+    }
+}
+
+/// What sessions go by. A device that is live commits once a segment; half of one more is room
+/// for what is slow.
+pub fn session_rules(archive: &ArchiveConfig, processing: &ProcessingConfig) -> SessionRules {
+    let segment = Duration::from_secs(processing.segment_duration_secs.into());
     SessionRules {
         offline_threshold: archive.offline_threshold,
+        commit_every: segment + segment / 2,
         max_duration: archive.max_session_duration,
     }
 }
@@ -177,7 +229,7 @@ fn store_settings(processing: &ProcessingConfig) -> StoreSettings {
     }
 }
 
-fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
+fn encode_settings(processing: &ProcessingConfig, watermark: &WatermarkConfig) -> EncodeSettings {
     let target_secs = target_duration_secs(processing.segment_duration_secs);
     let frames = u32::try_from(processing.frames_per_segment).unwrap_or(u32::MAX).max(1);
     EncodeSettings {
@@ -191,6 +243,7 @@ fn encode_settings(processing: &ProcessingConfig) -> EncodeSettings {
                 / frames,
             encoding: encoding_number(processing),
         },
+        watermark: watermark.enabled.then_some(watermark.look),
     }
 }
 
@@ -215,7 +268,7 @@ fn encoding_number(processing: &ProcessingConfig) -> u64 {
 
 /// A tenth longer than a segment is meant to be: cameras that are a little slow still fill
 /// theirs. A playlist's target is an upper bound (RFC 8216 section 4.3.3.1).
-fn target_duration_secs(segment_duration_secs: u32) -> u32 {
+pub fn target_duration_secs(segment_duration_secs: u32) -> u32 {
     segment_duration_secs.saturating_add(segment_duration_secs.div_ceil(10))
 }
 

@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
 use super::assembly::Parts;
 use super::signals::stop_on_signals;
+use super::{CommandError, say};
 use crate::cli::DemoArgs;
 use crate::config::{Config, StorageConfig};
 use crate::demo::{Cameras, CamerasConfig};
@@ -160,13 +160,6 @@ async fn tell(directory: Arc<Directory>, duration_secs: Option<u64>, stop: Cance
         }
     }
     bar.finish_and_clear();
-}
-
-/// What the demonstration has to say goes to stdout; the log is on stderr.
-fn say(line: &str) {
-    use std::io::Write;
-    // Nobody reads it: nothing to be done about it.
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]

@@ -1,9 +1,17 @@
 //! One file a command: builds the parts, hands them over, waits. Decides nothing.
 
+pub mod archive_cleanup;
+pub mod archiving;
 mod assembly;
+pub mod cleanup;
 pub mod consumer;
 pub mod demo;
 pub mod encode_helper;
+pub mod export;
+pub mod offline_checker;
+mod ops;
+mod redis;
+pub mod reset_device;
 mod signals;
 
 use std::error::Error;
@@ -29,4 +37,11 @@ impl CommandError {
     ) -> Self {
         Self { sentence: sentence.into(), source: Some(source.into()) }
     }
+}
+
+/// What a command has to say to whoever started it goes to stdout; the log is on stderr.
+fn say(line: &str) {
+    use std::io::Write;
+    // Nobody reads it: nothing to be done about it.
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

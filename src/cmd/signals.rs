@@ -26,7 +26,7 @@ pub fn stop_on_signals() -> Result<CancellationToken, CommandError> {
                 // 128 + SIGINT, as a shell would say it.
                 std::process::exit(130);
             }
-            tracing::info!("stopping: groups under way are finished, the rest is given back");
+            tracing::info!("stopping: what is under way is finished, the rest is left for later");
             stopping.cancel();
         }
     });

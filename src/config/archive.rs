@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::setting::{Setting, Takes};
+use crate::archive::database::check_url;
 use crate::model::Secret;
 
 static ENABLED: Setting = Setting {
@@ -52,14 +53,15 @@ static MAX_SESSION_DURATION_SECONDS: Setting = Setting {
     help: "When a session that goes on is cut and a new one begun, in seconds; 0 is never.",
 };
 
-pub(super) static DATABASE_URL: Setting = Setting {
+static DATABASE_URL: Setting = Setting {
     variable: "ARCHIVE_DATABASE_URL",
     flag: "archive-database-url",
     default: None,
     takes: Takes::UrlWithPassword(&["postgres", "postgresql"]),
     secret: true,
     help: "PostgreSQL to copy the list of archives to, for example \
-           postgres://user:password@host/name. Never shown.",
+           postgres://user:password@host/name. With TLS where the server has it, or as sslmode= \
+           says: disable, prefer, require. Never shown.",
 };
 
 /// The table of this concern.
@@ -103,12 +105,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ArchiveConfig {
             )
         },
     );
+    let database_url = reader.secret(&DATABASE_URL);
+    if let Some(error) = database_url.as_ref().and_then(|url| check_url(url).err()) {
+        reader.rule(&[&DATABASE_URL], false, || error.to_string());
+    }
     ArchiveConfig {
         enabled: reader.bool(&ENABLED),
         retention_days: reader.integer(&RETENTION_DAYS),
         min_session_duration: Duration::from_secs(min_secs),
         offline_threshold: Duration::from_secs(reader.integer(&OFFLINE_THRESHOLD_SECONDS)),
         max_session_duration: (max_secs > 0).then(|| Duration::from_secs(max_secs)),
-        database_url: reader.secret(&DATABASE_URL),
+        database_url,
     }
 }

@@ -4,8 +4,8 @@
 //! teach them) and the struct that the rest of the house sees. From strong to weak: flags,
 //! environment, `.env`, defaults.
 //!
-//! Architecture invariant: reads nothing but its sources; what leaves here is valid, and what
-//! is secret cannot print itself.
+//! Architecture invariant: reads nothing but its sources and the time zone database; what leaves
+//! here is valid, and what is secret cannot print itself.
 
 mod archive;
 mod log;
@@ -14,7 +14,7 @@ mod processing;
 mod pulsar;
 mod reader;
 mod redis;
-mod release;
+mod retention;
 mod serve;
 mod setting;
 mod sources;
@@ -34,11 +34,12 @@ pub use processing::{ProcessingConfig, effective_workers};
 pub use pulsar::PulsarConfig;
 pub use reader::Problem;
 pub use redis::RedisConfig;
+pub use retention::RetentionConfig;
 pub use serve::{ServeConfig, SigningKey};
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
-pub use watermark::{WatermarkConfig, WatermarkPosition};
+pub use watermark::WatermarkConfig;
 
 use reader::Reader;
 
@@ -90,6 +91,8 @@ pub enum Group {
     Redis,
     /// Metrics and health.
     Metrics,
+    /// What is removed.
+    Retention,
     /// Finished sessions.
     Archive,
     /// The text that is burnt in.
@@ -106,6 +109,7 @@ impl Group {
         Self::Pulsar,
         Self::Storage,
         Self::Processing,
+        Self::Retention,
         Self::Metrics,
         Self::Log,
         Self::Redis,
@@ -122,6 +126,7 @@ impl Group {
             Self::Processing => "PROCESSING_",
             Self::Redis => "REDIS_",
             Self::Metrics => "METRICS_",
+            Self::Retention => "RETENTION_",
             Self::Archive => "ARCHIVE_",
             Self::Watermark => "WATERMARK_",
             Self::Serve => "SERVE_",
@@ -137,6 +142,7 @@ impl Group {
             Self::Processing => "Processing",
             Self::Redis => "Redis",
             Self::Metrics => "Metrics and health",
+            Self::Retention => "Retention",
             Self::Archive => "Archive",
             Self::Watermark => "Watermark",
             Self::Serve => "Serving",
@@ -152,6 +158,7 @@ impl Group {
             Self::Processing => processing::SETTINGS,
             Self::Redis => redis::SETTINGS,
             Self::Metrics => metrics::SETTINGS,
+            Self::Retention => retention::SETTINGS,
             Self::Archive => archive::SETTINGS,
             Self::Watermark => watermark::SETTINGS,
             Self::Serve => serve::SETTINGS,
@@ -178,6 +185,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Metrics and health.
     pub metrics: MetricsConfig,
+    /// What is removed.
+    pub retention: RetentionConfig,
     /// Finished sessions.
     pub archive: ArchiveConfig,
     /// The text that is burnt in.
@@ -219,12 +228,12 @@ impl Config {
             processing: processing::read(&mut reader),
             redis: redis::read(&mut reader),
             metrics: metrics::read(&mut reader),
+            retention: retention::read(&mut reader),
             archive: archive::read(&mut reader),
             watermark: watermark::read(&mut reader),
             serve: serve::read(&mut reader),
             log: log::read(&mut reader),
         };
-        release::check(&config, &mut reader);
         let (problems, notices) = reader.finish();
         if problems.is_empty() {
             Ok(Resolved { config, notices })

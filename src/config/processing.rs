@@ -44,7 +44,8 @@ static RETENTION_HOURS: Setting = Setting {
     default: Some("24"),
     takes: Takes::Integer { min: 1, max: 720 },
     secret: false,
-    help: "How far the live playlist reaches back, in hours.",
+    help: "How far the live playlist reaches back, in hours. What has left it is removed by \
+           cleanup.",
 };
 
 static VIDEO_WIDTH: Setting = Setting {

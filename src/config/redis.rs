@@ -14,14 +14,14 @@ static URL: Setting = Setting {
            form. It may hold a password, so it is never shown.",
 };
 
-pub(super) static ENABLED: Setting = Setting {
+static ENABLED: Setting = Setting {
     variable: "REDIS_ENABLED",
     flag: "redis-enabled",
     default: Some("false"),
     takes: Takes::Bool,
     secret: false,
-    help: "Whether sessions are told to Redis. Nothing that is promised of the streams \
-           depends on it.",
+    help: "Whether sessions are told to Redis (stream:*). Nothing that is promised of the \
+           streams depends on it.",
 };
 
 static PLAYLIST_ENABLED: Setting = Setting {
@@ -30,7 +30,7 @@ static PLAYLIST_ENABLED: Setting = Setting {
     default: Some("false"),
     takes: Takes::Bool,
     secret: false,
-    help: "Whether the segments of each playlist are told to Redis as well.",
+    help: "Whether the segments of each playlist are told to Redis as well (hls:*).",
 };
 
 /// The table of this concern.

@@ -6,9 +6,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::fmt::strtime;
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use tracing_subscriber::EnvFilter;
 use url::Url;
+
+/// The most characters of a time that a pattern may make.
+const MAX_TIME_CHARS: usize = 60;
 
 /// The longest name of a subscription or consumer in bytes that is taken.
 const MAX_NAME_BYTES: usize = 255;
@@ -65,8 +68,8 @@ pub enum Takes {
     LogFilter,
     /// A strftime pattern.
     TimeFormat,
-    /// The name of a time zone.
-    TimeZone,
+    /// The name of a time zone, or this word.
+    TimeZoneOr(&'static str),
 }
 
 impl Takes {
@@ -88,7 +91,7 @@ impl Takes {
             Self::Address => text.parse::<IpAddr>().is_ok(),
             Self::LogFilter => is_log_filter(text),
             Self::TimeFormat => is_time_format(text),
-            Self::TimeZone => is_time_zone(text),
+            Self::TimeZoneOr(word) => text.eq_ignore_ascii_case(word) || time_zone(text).is_some(),
         }
     }
 
@@ -113,7 +116,7 @@ impl Takes {
             Self::Address => "ADDRESS",
             Self::LogFilter => "LEVEL",
             Self::TimeFormat => "PATTERN",
-            Self::TimeZone => "ZONE",
+            Self::TimeZoneOr(_) => "ZONE",
         }
     }
 }
@@ -145,8 +148,14 @@ impl fmt::Display for Takes {
                 "OFF, ERROR, WARN, INFO, DEBUG, TRACE or a filter such as \
                  info,stream_processor::store=debug",
             ),
-            Self::TimeFormat => f.write_str("a strftime pattern such as %Y-%m-%d %H:%M:%S"),
-            Self::TimeZone => f.write_str("a time zone such as UTC or America/Santiago"),
+            Self::TimeFormat => write!(
+                f,
+                "a strftime pattern such as %Y-%m-%d %H:%M:%S, for a text of at most \
+                 {MAX_TIME_CHARS} characters"
+            ),
+            Self::TimeZoneOr(word) => {
+                write!(f, "a time zone such as UTC or America/Santiago, or {word}")
+            }
         }
     }
 }
@@ -205,14 +214,19 @@ pub fn log_level(text: &str) -> Option<&'static str> {
 }
 
 fn is_time_format(text: &str) -> bool {
+    let example = Timestamp::UNIX_EPOCH.to_zoned_datetime(TimeZone::UTC);
     !text.chars().any(char::is_control)
-        && strtime::format(text, &Timestamp::UNIX_EPOCH.to_zoned_datetime(TimeZone::UTC)).is_ok()
+        && strtime::format(text, &example).is_ok_and(|time| time.chars().count() <= MAX_TIME_CHARS)
 }
 
-/// Its shape alone: which zones there are is the machine's own knowledge.
-fn is_time_zone(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c))
+/// The time zone of that name, by the machine's database or, where it has none or does not
+/// know the name, by the one that is built in.
+pub fn time_zone(name: &str) -> Option<TimeZone> {
+    // The machine's database is a folder: only what can be a name is looked for in it.
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
+    let find = || TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name)).ok();
+    is_name.then(find).flatten().filter(|zone| !zone.is_unknown())
 }
 
 #[cfg(test)]
@@ -251,6 +265,30 @@ mod tests {
     fn a_time_pattern_with_an_unknown_field_is_refused() {
         assert!(Takes::TimeFormat.accepts("%Y-%m-%d %H:%M:%S"));
         assert!(!Takes::TimeFormat.accepts("%Y-%!"));
+    }
+
+    #[test]
+    fn a_time_pattern_for_an_endless_text_is_refused() {
+        assert!(Takes::TimeFormat.accepts("Taken on %A, the %e of %B %Y, at %H:%M:%S"));
+        assert!(!Takes::TimeFormat.accepts(&"%H:%M:%S ".repeat(8)));
+    }
+
+    #[test]
+    fn only_a_time_zone_that_there_is_can_be_set() {
+        let takes = Takes::TimeZoneOr("frame");
+        for good in ["UTC", "America/Santiago", "europe/berlin", "Etc/GMT+3", "frame", "Frame"] {
+            assert!(takes.accepts(good), "{good}");
+        }
+        for bad in [
+            "America/Atlantis",
+            "CST6CDT7",
+            "+03:00",
+            "../etc/passwd",
+            "/etc/passwd",
+            "Etc/Unknown",
+        ] {
+            assert!(!takes.accepts(bad), "{bad}");
+        }
     }
 
     #[test]

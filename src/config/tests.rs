@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::encode::{Corner, Watermark};
 use crate::media::{Container, Playback};
+use crate::pipeline::captions::CaptionZone;
 use crate::source::pulsar::PulsarAuth;
 
 /// Sources with `environment` alone.
@@ -38,7 +40,7 @@ fn bad_value(takes: &Takes) -> &'static str {
         Takes::Bool => "maybe",
         Takes::Name => "two words",
         Takes::Text | Takes::File | Takes::Folder | Takes::TimeFormat => "two\nlines",
-        Takes::TimeZone => "America/São Paulo",
+        Takes::TimeZoneOr(_) => "America/São Paulo",
         _ => "nonsense!",
     }
 }
@@ -66,8 +68,11 @@ fn with_nothing_given_the_contract_s_defaults_hold() {
     assert!(config.archive.enabled);
     assert_eq!(config.archive.retention_days, 7);
     assert_eq!(config.archive.max_session_duration, Some(Duration::from_secs(7200)));
-    assert!(!config.watermark.enabled && config.watermark.show_timezone);
-    assert_eq!(config.watermark.position, WatermarkPosition::TopRight);
+    assert!(!config.watermark.enabled);
+    assert_eq!(config.watermark.look, Watermark { position: Corner::TopRight, font_size_px: 24 });
+    let captions = config.watermark.captions;
+    assert_eq!((captions.format.as_str(), captions.show_zone), ("%Y-%m-%d %H:%M:%S", true));
+    assert_eq!(captions.zone, CaptionZone::Fixed(jiff::tz::TimeZone::UTC));
     assert_eq!(config.log.filter, LogFilter::Level("info"));
     assert!(resolve(&Sources::default()).unwrap().notices.is_empty());
 }
@@ -110,7 +115,7 @@ fn every_word_that_a_setting_lists_means_something() {
     for setting in settings() {
         let Takes::OneOf(words) = setting.takes else { continue };
         for word in words {
-            // Other problems may follow from it: a bucket that is missing, a later release.
+            // Other problems may follow from it: a bucket that is missing.
             let result = resolve(&environment(&[(setting.variable, &word.to_uppercase())]));
             if let Err(ConfigError::Invalid(problems)) = result {
                 let by_itself = |p: &Problem| matches!(p, Problem::Value { .. });
@@ -263,6 +268,10 @@ type Rule = (&'static [(&'static str, &'static str)], &'static [&'static str]);
 
 const RULES: &[Rule] = &[
     (
+        &[("ARCHIVE_DATABASE_URL", "postgres://db/archive?sslmode=maybe")],
+        &["ARCHIVE_DATABASE_URL", "sslmode"],
+    ),
+    (
         &[("PULSAR_AUTH_TOKEN", "t"), ("PULSAR_AUTH_TOKEN_FILE", "/t")],
         &["PULSAR_AUTH_TOKEN", "PULSAR_AUTH_TOKEN_FILE"],
     ),
@@ -287,7 +296,11 @@ const RULES: &[Rule] = &[
         &["ARCHIVE_MIN_SESSION_DURATION_SECONDS (8000)", "(7200)"],
     ),
     (&[("REDIS_ENABLED", "true")], &["REDIS_ENABLED", "REDIS_URL"]),
-    (&[("STORAGE_TYPE", "s3"), ("STORAGE_S3_BUCKET", "b")], &["STORAGE_TYPE", "later release"]),
+    (&[("STORAGE_FRAMES_TYPE", "s3")], &["STORAGE_S3_BUCKET", "STORAGE_FRAMES_TYPE"]),
+    (
+        &[("STORAGE_FRAMES_TYPE", "azure"), ("STORAGE_FRAMES_BUCKET", "c")],
+        &["STORAGE_AZURE_ACCOUNT"],
+    ),
     (&[("STORAGE_TYPE", "gcs")], &["STORAGE_GCS_BUCKET", "STORAGE_TYPE"]),
 ];
 
@@ -318,24 +331,48 @@ fn a_session_that_is_never_cut_goes_with_any_shortest_one() {
 }
 
 #[test]
-fn what_this_release_does_not_use_is_accepted_and_said() {
-    let given = [
-        ("REDIS_ENABLED", "true"),
-        ("REDIS_URL", "redis://redis"),
-        ("WATERMARK_ENABLED", "yes"),
-        ("ARCHIVE_DATABASE_URL", "postgres://db/archive"),
-    ];
-    let notices = notices(&given);
-    assert_eq!(notices.len(), 3, "{notices:?}");
-    assert!(notices.iter().all(|notice| notice.contains("later release")), "{notices:?}");
+fn frames_are_where_segments_go_unless_they_are_said_to_be_elsewhere() {
+    let s3 = [("STORAGE_TYPE", "s3"), ("STORAGE_S3_BUCKET", "b"), ("STORAGE_BASE_PATH", "/fleet")];
+    let storage = config(&s3).storage;
+    assert_eq!(
+        (storage.streams.to_string().as_str(), storage.frames.is_none()),
+        ("s3://b/fleet", true)
+    );
+    let of = |more: &[(&str, &str)]| {
+        let given: Vec<_> = s3.iter().chain(more).copied().collect();
+        config(&given).storage.frames.map(|place| place.to_string())
+    };
+    assert_eq!(of(&[("STORAGE_FRAMES_TYPE", "same")]), None);
+    assert_eq!(of(&[("STORAGE_FRAMES_BUCKET", "jpegs")]).as_deref(), Some("s3://jpegs/fleet"));
+    let folder = [("STORAGE_FRAMES_TYPE", "filesystem"), ("STORAGE_FRAMES_BASE_PATH", "/jpegs")];
+    assert_eq!(of(&folder).as_deref(), Some("/jpegs"));
+    let gcs = [("STORAGE_FRAMES_TYPE", "gcs"), ("STORAGE_FRAMES_BUCKET", "g")];
+    assert_eq!(of(&gcs).as_deref(), Some("gs://g/fleet"));
 }
 
 #[test]
-fn what_is_for_a_later_release_is_said_where_it_is_explained() {
-    let later =
-        |variable: &str| settings().find(|s| s.variable == variable).unwrap().is_for_later();
-    assert!(later("REDIS_URL") && later("STORAGE_S3_BUCKET") && later("ARCHIVE_DATABASE_URL"));
-    assert!(!later("STORAGE_TYPE") && !later("STORAGE_BASE_PATH") && !later("LOG_LEVEL"));
+fn a_watermark_is_where_and_in_the_zone_that_was_asked_for() {
+    let watermark = config(&[
+        ("WATERMARK_ENABLED", "true"),
+        ("WATERMARK_POSITION", "bottom_left"),
+        ("WATERMARK_FONT_SIZE", "200"),
+        ("WATERMARK_TIMEZONE", "america/santiago"),
+        ("WATERMARK_SHOW_TIMEZONE", "no"),
+    ])
+    .watermark;
+    assert!(watermark.enabled && !watermark.captions.show_zone);
+    assert_eq!(watermark.look, Watermark { position: Corner::BottomLeft, font_size_px: 200 });
+    let CaptionZone::Fixed(zone) = watermark.captions.zone else { panic!("not a zone") };
+    assert_eq!(zone.iana_name(), Some("America/Santiago"));
+    let frame = config(&[("WATERMARK_TIMEZONE", "Frame")]).watermark.captions.zone;
+    assert_eq!(frame, CaptionZone::Frame);
+}
+
+#[test]
+fn a_time_zone_that_nobody_knows_is_told_at_the_start() {
+    let text = ConfigError::Invalid(problems(&[("WATERMARK_TIMEZONE", "America/Atlantis")]));
+    let text = text.to_string();
+    assert!(text.contains("WATERMARK_TIMEZONE") && text.contains("\"America/Atlantis\""), "{text}");
 }
 
 #[test]

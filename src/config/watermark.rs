@@ -1,9 +1,16 @@
 //! The text that is burnt into the pictures.
 
-use super::reader::Reader;
-use super::setting::{Setting, Takes};
+use jiff::tz::TimeZone;
 
-pub(super) static ENABLED: Setting = Setting {
+use super::reader::Reader;
+use super::setting::{Setting, Takes, time_zone};
+use crate::encode::{Corner, Watermark};
+use crate::pipeline::captions::{CaptionZone, Captions};
+
+/// The word for the time zone that each frame brings.
+const ZONE_OF_FRAME: &str = "frame";
+
+static ENABLED: Setting = Setting {
     variable: "WATERMARK_ENABLED",
     flag: "watermark-enabled",
     default: Some("false"),
@@ -27,7 +34,8 @@ static FONT_SIZE: Setting = Setting {
     default: Some("24"),
     takes: Takes::Integer { min: 8, max: 200 },
     secret: false,
-    help: "How tall the text is, in pixels of the finished picture.",
+    help: "How tall the text is, in pixels of the finished picture; smaller where the picture is \
+           too small for it.",
 };
 
 static FORMAT: Setting = Setting {
@@ -43,9 +51,10 @@ static TIMEZONE: Setting = Setting {
     variable: "WATERMARK_TIMEZONE",
     flag: "watermark-timezone",
     default: Some("UTC"),
-    takes: Takes::TimeZone,
+    takes: Takes::TimeZoneOr(ZONE_OF_FRAME),
     secret: false,
-    help: "The time zone it is written in.",
+    help: "The time zone it is written in; frame is the offset from UTC that each event's own \
+           timestamp carries.",
 };
 
 static SHOW_TIMEZONE: Setting = Setting {
@@ -54,7 +63,7 @@ static SHOW_TIMEZONE: Setting = Setting {
     default: Some("true"),
     takes: Takes::Bool,
     secret: false,
-    help: "Whether the zone is written behind it.",
+    help: "Whether the zone's short name, or its offset from UTC, is written behind it.",
 };
 
 /// The table of this concern.
@@ -66,45 +75,34 @@ pub(super) static SETTINGS: &[&Setting] =
 pub struct WatermarkConfig {
     /// Whether there is one.
     pub enabled: bool,
-    /// Where it is.
-    pub position: WatermarkPosition,
-    /// How tall, in pixels of the finished picture.
-    pub font_size: u32,
-    /// A strftime pattern.
-    pub format: String,
-    /// The name of a time zone, of the right shape; whether the machine knows it is not.
-    pub timezone: String,
-    /// Whether the zone is written too.
-    pub show_timezone: bool,
-}
-
-/// A corner of the picture.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WatermarkPosition {
-    /// Top left.
-    TopLeft,
-    /// Top right.
-    TopRight,
-    /// Bottom left.
-    BottomLeft,
-    /// Bottom right.
-    BottomRight,
+    /// How it is drawn.
+    pub look: Watermark,
+    /// How it is worded.
+    pub captions: Captions,
 }
 
 /// Reads this concern's settings.
 pub(super) fn read(reader: &mut Reader<'_>) -> WatermarkConfig {
+    let utc = CaptionZone::Fixed(TimeZone::UTC);
     WatermarkConfig {
         enabled: reader.bool(&ENABLED),
-        position: reader.choice(&POSITION, WatermarkPosition::TopRight, |word| match word {
-            "top_left" => Some(WatermarkPosition::TopLeft),
-            "top_right" => Some(WatermarkPosition::TopRight),
-            "bottom_left" => Some(WatermarkPosition::BottomLeft),
-            "bottom_right" => Some(WatermarkPosition::BottomRight),
-            _ => None,
-        }),
-        font_size: reader.integer(&FONT_SIZE),
-        format: reader.text(&FORMAT),
-        timezone: reader.text(&TIMEZONE),
-        show_timezone: reader.bool(&SHOW_TIMEZONE),
+        look: Watermark {
+            position: reader.choice(&POSITION, Corner::TopRight, |word| match word {
+                "top_left" => Some(Corner::TopLeft),
+                "top_right" => Some(Corner::TopRight),
+                "bottom_left" => Some(Corner::BottomLeft),
+                "bottom_right" => Some(Corner::BottomRight),
+                _ => None,
+            }),
+            font_size_px: reader.integer(&FONT_SIZE),
+        },
+        captions: Captions {
+            format: reader.text(&FORMAT),
+            zone: reader.choice(&TIMEZONE, utc, |name| match name {
+                ZONE_OF_FRAME => Some(CaptionZone::Frame),
+                name => time_zone(name).map(CaptionZone::Fixed),
+            }),
+            show_zone: reader.bool(&SHOW_TIMEZONE),
+        },
     }
 }

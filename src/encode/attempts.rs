@@ -110,7 +110,8 @@ mod tests {
     use crate::model::UtcMillis;
 
     fn job(frames: usize) -> Attempts {
-        let frame = JobFrame { captured_at: UtcMillis(0), jpeg: Bytes::from_static(b"x") };
+        let jpeg = Bytes::from_static(b"x");
+        let frame = JobFrame { captured_at: UtcMillis(0), jpeg, caption: None };
         Attempts::new(EncodeJob { stream: StreamSoFar::NEW, frames: vec![frame; frames] }).unwrap()
     }
 

@@ -10,6 +10,7 @@ use ffmpeg_next::frame;
 use super::decode::{Rejection, decode, inspect};
 use super::geometry::{Turn, shown_size};
 use super::scale::Scaler;
+use super::watermark::Stamp;
 use super::{
     EncodeJob, EncodeOutcome, EncodeSettings, EncodedSegment, FrameFault, JobFrame, RejectedFrame,
     native, x264,
@@ -57,6 +58,12 @@ pub enum CodecError {
         /// Access units that came out.
         units: usize,
     },
+    /// The font that is built in cannot be read.
+    #[error("the watermark's font is broken ({reason}): build the program anew")]
+    Font {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The encoder's output could not be put into the container.
     #[error("writing the segment: {0}")]
     Media(#[from] MediaError),
@@ -75,6 +82,7 @@ pub enum Step {
 pub struct Encoder {
     settings: EncodeSettings,
     scaler: Scaler,
+    stamp: Option<Stamp>,
 }
 
 /// A frame that will be shown.
@@ -88,7 +96,7 @@ impl Encoder {
     /// An encoder; silences FFmpeg's own log for the whole process.
     ///
     /// # Errors
-    /// FFmpeg's libraries lack the JPEG decoder or libx264.
+    /// FFmpeg's libraries lack the JPEG decoder or libx264, or the watermark's font is broken.
     pub fn new(settings: EncodeSettings) -> Result<Self, CodecError> {
         LIBRARIES.call_once(|| {
             ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
@@ -100,7 +108,8 @@ impl Encoder {
         if ffmpeg_next::encoder::find_by_name("libx264").is_none() {
             return Err(CodecError::Missing { codec: "libx264" });
         }
-        Ok(Self { settings, scaler: Scaler::default() })
+        let stamp = settings.watermark.map(Stamp::new).transpose()?;
+        Ok(Self { settings, scaler: Scaler::default(), stamp })
     }
 
     /// Makes the libraries do now what they do on first use: look at the processor, fill their
@@ -177,7 +186,11 @@ impl Encoder {
                 detail: format!("{}x{} is too small to show", stored.width, stored.height),
             }));
         };
-        self.scaler.convert(&decoded, size, turn).map(Ok)
+        let mut picture = self.scaler.convert(&decoded, size, turn)?;
+        if let (Some(stamp), Some(caption)) = (&mut self.stamp, &frame.caption) {
+            stamp.draw(&mut picture, caption);
+        }
+        Ok(Ok(picture))
     }
 
     fn segment(

@@ -104,7 +104,8 @@ fn receive_frames(
         .map(|header| {
             let bytes = protocol::checked_len("JPEG", header.jpeg_bytes, MAX_JPEG_BYTES)?;
             let jpeg = Bytes::from(receive_bytes(stdin, bytes)?);
-            Ok(JobFrame { captured_at: header.captured_at, jpeg })
+            let FrameHeader { captured_at, ref caption, .. } = *header;
+            Ok(JobFrame { captured_at, jpeg, caption: caption.clone() })
         })
         .collect()
 }
@@ -198,6 +199,7 @@ mod tests {
                 default_interval_millis: 5_000,
                 encoding: 0,
             },
+            watermark: None,
         }
     }
 
@@ -216,7 +218,8 @@ mod tests {
 
     #[test]
     fn the_answer_names_each_frame_and_then_the_outcome() {
-        let frame = JobFrame { captured_at: UtcMillis(0), jpeg: Bytes::from_static(b"<html>") };
+        let jpeg = Bytes::from_static(b"<html>");
+        let frame = JobFrame { captured_at: UtcMillis(0), jpeg, caption: None };
         let job = EncodeJob { stream: StreamSoFar::NEW, frames: vec![frame.clone(), frame] };
         let mut out = Vec::new();
         answer(&mut out, &mut Encoder::new(settings()).unwrap(), &job).unwrap();

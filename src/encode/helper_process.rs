@@ -170,7 +170,8 @@ impl HelperProcess {
     ) -> Result<(), ProtocolError> {
         let headers = frames.iter().map(|frame| {
             let jpeg_bytes = protocol::checked_u32("JPEG", frame.jpeg.len(), MAX_JPEG_BYTES)?;
-            Ok(FrameHeader { captured_at: frame.captured_at, jpeg_bytes })
+            let JobFrame { captured_at, ref caption, .. } = *frame;
+            Ok(FrameHeader { captured_at, jpeg_bytes, caption: caption.clone() })
         });
         let frame_headers = headers.collect::<Result<_, ProtocolError>>()?;
         let job = ToHelper::Job { stream, frames: frame_headers };

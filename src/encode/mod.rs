@@ -10,18 +10,22 @@ mod encoder;
 mod geometry;
 mod helper;
 mod helper_process;
+mod lettering;
+mod mask;
 mod native;
 mod planes;
 mod pool;
 mod protocol;
 mod sandbox;
 mod scale;
+mod watermark;
 mod x264;
 
 pub use encoder::{CodecError, Encoder, Step};
 pub use helper::serve;
 pub use pool::{EncodeError, EncoderPool, PoolSettings, PoolStats};
 pub use sandbox::Sandbox;
+pub use watermark::{Caption, Corner, Watermark};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -41,6 +45,8 @@ pub struct EncodeSettings {
     pub quality: Quality,
     /// How media time is laid out.
     pub timeline: TimelineSettings,
+    /// How captions are drawn; without it none is.
+    pub watermark: Option<Watermark>,
 }
 
 /// Where on x264's frontier of speed, bytes and quality.
@@ -62,6 +68,8 @@ pub struct JobFrame {
     pub captured_at: UtcMillis,
     /// The JPEG.
     pub jpeg: Bytes,
+    /// What is written on its picture.
+    pub caption: Option<Caption>,
 }
 
 /// What a job has to know of the device's stream.

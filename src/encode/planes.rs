@@ -4,6 +4,10 @@
 //! sixteen pixels an instruction instead of its general path.
 
 use super::geometry::Turn;
+use super::mask::{Mask, mixed};
+
+/// What grey is in both chroma planes.
+pub(super) const NO_CHROMA: u8 = 128;
 
 /// One plane of a picture: rows of `width` bytes, `stride` bytes apart.
 #[derive(Clone, Copy)]
@@ -41,6 +45,15 @@ impl PlaneMut<'_> {
             let Some(from) = from.get(..width) else { return };
             for (to, from) in to.iter_mut().zip(from) {
                 *to = map(*from);
+            }
+        }
+    }
+
+    /// Paints `value` through `mask`, whose left upper corner is there.
+    pub fn paint(&mut self, mask: &Mask, left: usize, top: usize, value: u8) {
+        for (row, coverage) in self.rows().skip(top).zip(mask.rows()) {
+            for (pixel, coverage) in row.iter_mut().skip(left).zip(coverage) {
+                *pixel = mixed(*pixel, value, *coverage);
             }
         }
     }
@@ -127,6 +140,17 @@ mod tests {
             to.turn_from(stored, turn);
             assert_eq!(bytes, shown.as_bytes(), "orientation {orientation}");
         }
+    }
+
+    #[test]
+    fn paint_stays_within_the_rows() {
+        let mut bytes = [100; 8];
+        let mut to = PlaneMut { bytes: &mut bytes, stride: 4, width: 3, height: 2 };
+        to.paint(&Mask::of(3, vec![255, 0, 255, 51, 255, 255]), 1, 1, 200);
+        assert_eq!(bytes, [100, 100, 100, 100, 100, 200, 100, 100]);
+        let mut to = PlaneMut { bytes: &mut bytes, stride: 4, width: 3, height: 2 };
+        to.paint(&Mask::of(1, vec![51]), 0, 0, 200);
+        assert_eq!(bytes[0], 120);
     }
 
     #[test]

@@ -8,11 +8,11 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{EncodeSettings, RejectedFrame, Sandbox, StreamSoFar};
+use super::{Caption, EncodeSettings, RejectedFrame, Sandbox, StreamSoFar};
 use crate::media::timeline::{PictureSize, Timeline};
 use crate::model::UtcMillis;
 
-/// The longest header: some 20 bytes a frame of the longest job, and room for its reasons.
+/// The longest header: some 20 bytes a frame of the longest job, and its caption or a reason.
 const MAX_HEADER_BYTES: usize = 4 << 20;
 
 /// The most frames of a job.
@@ -44,10 +44,11 @@ pub(super) enum ToHelper {
 }
 
 /// One frame of a job.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct FrameHeader {
     pub captured_at: UtcMillis,
     pub jpeg_bytes: u32,
+    pub caption: Option<Caption>,
 }
 
 /// What a helper says.
@@ -156,11 +157,31 @@ pub(super) fn checked_len(
 mod tests {
     use super::*;
 
+    /// The most that a caption can take: each of its characters the longest there is.
+    fn longest_caption() -> Caption {
+        Caption::new(&"\u{10FFFF}".repeat(2 * Caption::MAX_CHARS))
+    }
+
+    #[test]
+    fn the_longest_job_with_the_longest_captions_has_a_header_within_the_limit() {
+        let frame = FrameHeader {
+            captured_at: UtcMillis(i64::MIN),
+            jpeg_bytes: u32::MAX,
+            caption: Some(longest_caption()),
+        };
+        let job = ToHelper::Job { stream: StreamSoFar::NEW, frames: vec![frame; MAX_FRAMES] };
+        assert!(encode(&job).is_ok());
+    }
+
     #[test]
     fn a_message_reads_back_and_its_prefix_is_its_length() {
         let job = ToHelper::Job {
             stream: StreamSoFar::NEW,
-            frames: vec![FrameHeader { captured_at: UtcMillis(-7), jpeg_bytes: 3 }],
+            frames: vec![FrameHeader {
+                captured_at: UtcMillis(-7),
+                jpeg_bytes: 3,
+                caption: Some(Caption::new("08:00 UTC")),
+            }],
         };
         let bytes = encode(&job).unwrap();
         let (prefix, header) = bytes.split_first_chunk().unwrap();

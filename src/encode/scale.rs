@@ -13,11 +13,8 @@ use ffmpeg_next::software::scaling::{Context, Flags};
 use super::CodecError;
 use super::decode::is_full_range;
 use super::geometry::Turn;
-use super::planes::{Plane, PlaneMut, limited_chroma, limited_luma};
+use super::planes::{NO_CHROMA, Plane, PlaneMut, limited_chroma, limited_luma};
 use crate::media::timeline::PictureSize;
-
-/// What grey is in both chroma planes.
-const NO_CHROMA: u8 = 128;
 
 /// Bicubic, and exact in the last bit: a grey wall must not take a tint.
 const SCALING: Flags = Flags::BICUBIC.union(Flags::ACCURATE_RND);
@@ -117,7 +114,12 @@ fn plane(picture: &frame::Video, index: usize) -> Plane<'_> {
     }
 }
 
-fn plane_mut(picture: &mut frame::Video, index: usize, size: PictureSize) -> PlaneMut<'_> {
+/// A plane of a picture of that size in 4:2:0.
+pub(super) fn plane_mut(
+    picture: &mut frame::Video,
+    index: usize,
+    size: PictureSize,
+) -> PlaneMut<'_> {
     let half = if index == 0 { 1 } else { 2 };
     let stride = picture.stride(index);
     let (width, height) = (size.width / half, size.height / half);

@@ -1,8 +1,9 @@
 //! Whether the process is alive, and whether it can do its work.
 //!
 //! Alive means that the pipeline's loop still turns: only a restart mends one that does not.
-//! Ready means that the source, the encoder and the storage work: trouble with those passes,
-//! and a restart would not help.
+//! Ready means that the source, the encoder and the storage work, as far as a command has them:
+//! trouble with those passes, and a restart would not help. Redis is told of, and never waited
+//! for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,17 +20,19 @@ pub enum Part {
     Encoder,
     /// Segments can be written.
     Storage,
+    /// Sessions can be told to Redis.
+    Redis,
 }
 
 impl Part {
-    /// Those of the worker.
-    pub const ALL: [Self; 3] = [Self::Source, Self::Encoder, Self::Storage];
+    const ALL: [Self; 4] = [Self::Source, Self::Encoder, Self::Storage, Self::Redis];
 
     fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Encoder => "encoder",
             Self::Storage => "storage",
+            Self::Redis => "redis",
         }
     }
 }
@@ -39,6 +42,8 @@ impl Part {
 pub enum Condition {
     /// It does its work.
     Ready,
+    /// It does not, and the process is ready all the same; why, in a sentence for a person.
+    DoesWithout(String),
     /// It does not, and why, in a sentence for a person.
     NotReady(String),
 }
@@ -59,7 +64,7 @@ pub struct Check {
     pub name: &'static str,
     /// Whether it is well.
     pub ok: bool,
-    /// Why it is not.
+    /// Why it is not, or what is wrong that does no harm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -71,7 +76,6 @@ pub struct Health(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     max_silence: Duration,
-    parts: &'static [Part],
     now: Mutex<Now>,
 }
 
@@ -79,28 +83,30 @@ struct Shared {
 struct Now {
     /// On the monotonic clock: wall time that is set must not kill the process.
     last_beat: Instant,
-    conditions: [Condition; Part::ALL.len()],
+    /// Of the parts that the process has.
+    conditions: [Option<Condition>; Part::ALL.len()],
     leaving: bool,
 }
 
 impl Health {
-    /// Alive now, not ready yet. Without a beat for `max_silence` it is no longer alive.
+    /// The worker's: alive now, not ready yet. Without a beat for `max_silence` it is no longer
+    /// alive.
     pub fn new(max_silence: Duration) -> Self {
-        Self::of(&Part::ALL, max_silence)
+        Self::of(max_silence, &[Part::Source, Part::Encoder, Part::Storage])
     }
 
-    /// The same for a process that has these parts only.
-    pub fn of(parts: &'static [Part], max_silence: Duration) -> Self {
+    /// That of a process which needs these parts; another counts from when it is set.
+    pub fn of(max_silence: Duration, parts: &[Part]) -> Self {
         let starting = || Condition::NotReady("it is starting".into());
         let now = Now {
             last_beat: Instant::now(),
-            conditions: [starting(), starting(), starting()],
+            conditions: Part::ALL.map(|part| parts.contains(&part).then(starting)),
             leaving: false,
         };
-        Self(Arc::new(Shared { max_silence, parts, now: Mutex::new(now) }))
+        Self(Arc::new(Shared { max_silence, now: Mutex::new(now) }))
     }
 
-    /// The pipeline's loop has turned.
+    /// The process's loop has turned.
     pub fn beat(&self) {
         self.with(|now| now.last_beat = Instant::now());
     }
@@ -109,7 +115,7 @@ impl Health {
     pub fn set(&self, part: Part, condition: Condition) {
         self.with(|now| {
             if let Some(slot) = now.conditions.get_mut(part as usize) {
-                *slot = condition;
+                *slot = Some(condition);
             }
         });
     }
@@ -138,10 +144,13 @@ impl Health {
             let mut checks: Vec<Check> = Part::ALL
                 .into_iter()
                 .zip(&now.conditions)
-                .filter(|(part, _)| self.0.parts.contains(part))
-                .map(|(part, condition)| match condition {
-                    Condition::Ready => check(part.name(), None),
-                    Condition::NotReady(why) => check(part.name(), Some(why.clone())),
+                .filter_map(|(part, condition)| Some((part.name(), condition.as_ref()?)))
+                .map(|(name, condition)| match condition {
+                    Condition::Ready => check(name, None),
+                    Condition::NotReady(why) => check(name, Some(why.clone())),
+                    Condition::DoesWithout(why) => {
+                        Check { name, ok: true, reason: Some(why.clone()) }
+                    }
                 })
                 .collect();
             if now.leaving {
@@ -183,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn readiness_waits_for_every_part_and_names_the_one_that_fails() {
         let health = Health::new(Duration::from_secs(30));
-        for part in Part::ALL {
+        for part in [Part::Source, Part::Encoder, Part::Storage] {
             assert!(!health.readiness().ok);
             health.set(part, Condition::Ready);
         }
@@ -194,11 +203,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_is_asked_for_its_own_parts_only() {
-        let health = Health::of(&[Part::Storage], Duration::from_secs(30));
+    async fn redis_is_told_of_and_not_waited_for() {
+        let health = Health::of(Duration::from_secs(30), &[Part::Storage]);
         assert_eq!(health.readiness().checks.len(), 1);
         health.set(Part::Storage, Condition::Ready);
-        assert!(health.readiness().ok);
+        health.set(Part::Redis, Condition::DoesWithout("it is away".into()));
+        let report = health.readiness();
+        let away = Check { name: "redis", ok: true, reason: Some("it is away".into()) };
+        assert!(report.ok && report.checks == [check("storage", None), away], "{report:?}");
     }
 
     #[tokio::test]

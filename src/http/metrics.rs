@@ -41,6 +41,9 @@ pub const ERROR_TYPES: &[&str] = &[
     "device_state",
     "storage",
     "encoder",
+    "offline_check",
+    "archive",
+    "archive_database",
 ];
 
 /// All metrics of a process, on a registry of their own. Cheap to clone: clones count into
@@ -64,6 +67,15 @@ pub struct Metrics {
     pub segments_deleted: IntCounter,
     /// Seconds per clean-up run.
     pub cleanup_duration_secs: Histogram,
+
+    /// Finished sessions that became archives.
+    pub archives_created: IntCounter,
+    /// Archives removed because they had expired.
+    pub archives_deleted: IntCounter,
+    /// Sessions that could not be archived so far.
+    pub archives_failing: IntGauge,
+    /// Devices whose rows in the database are not written yet.
+    pub archive_rows_waiting: IntGauge,
 
     /// Frames that are durable.
     pub frames_committed: IntCounter,
@@ -98,6 +110,19 @@ pub struct Metrics {
     /// Lanes of the source that are connected.
     pub source_lanes_connected: IntGauge,
     source_rebuilds: IntCounter,
+    /// Sessions that the offline checker ended.
+    pub sessions_ended: IntCounter,
+    /// Devices in a session, as the offline checker last saw them.
+    pub sessions_open: IntGauge,
+    /// Devices that the offline checker looked at.
+    pub devices_checked: IntCounter,
+    /// 1 while Redis takes what it is told.
+    pub redis_up: IntGauge,
+    /// Devices that Redis was told of.
+    pub redis_devices_told: IntCounter,
+    /// Devices that Redis has still to be told of.
+    pub redis_devices_waiting: IntGauge,
+    redis_failures: IntCounterVec,
 }
 
 impl Metrics {
@@ -115,8 +140,13 @@ impl Metrics {
             errors.with_label_values(&[error_type]);
         }
         let waiting = on.gauges("segments_waiting", "Segments that wait for an encoder helper. live: of devices that are up to date; backlog: of devices that catch up. Live that stays above 0 means too few cores.", "lane")?;
+        let redis_failures = on.counters("redis_failures_total", "Times that Redis could not be told, by reason; the log has the sentence. What it was to be told waits, and streams go on.", "reason")?;
+        for reason in crate::session::mirror::trouble::REASONS {
+            redis_failures.with_label_values(&[reason]);
+        }
         Ok(Self {
             errors,
+            redis_failures,
             frames_received: on.counter("frames_received_total", "Frame events taken from the source, redelivered and bad ones included.")?,
             segments_generated: on.counter("segments_generated_total", "Segments committed: durable, listed in their playlist.")?,
             active_devices: on.gauge("active_devices", "Devices that this worker holds frames of or has had frames of lately.")?,
@@ -124,6 +154,10 @@ impl Metrics {
             queued_frames: on.gauge("queued_frames", "Frames taken from the source and not yet committed, parked or given back.")?,
             segments_deleted: on.counter("segments_deleted_total", "Segments removed because they were older than the retention.")?,
             cleanup_duration_secs: on.histogram("cleanup_duration_seconds", "Time of one clean-up run over all devices.", CLEANUP_SECS)?,
+            archives_created: on.counter("archives_created_total", "Finished sessions that became archives.")?,
+            archives_deleted: on.counter("archives_deleted_total", "Archives removed because they were older than ARCHIVE_RETENTION_DAYS.")?,
+            archives_failing: on.gauge("archives_failing", "Sessions that could not be archived so far, and are tried again. Their segments are kept, so the storage grows while this is not 0; the log says why.")?,
+            archive_rows_waiting: on.gauge("archive_rows_waiting", "Devices whose archives are not yet written to the database of ARCHIVE_DATABASE_URL. More than a few means that it is away.")?,
             frames_committed: on.counter("frames_committed_total", "Frames that are durable in a segment: what has been received, less duplicates, dead letters and what is queued.")?,
             duplicate_frames: on.counter("duplicate_frames_total", "Frames that came again after they had been committed, and were dropped. Normal after a restart or a hand-over; steady growth means that acknowledgements get lost.")?,
             frames_deferred: on.counter("frames_deferred_total", "Frames given back to the source because memory was full. They come again, in order; growth means that the worker cannot keep up.")?,
@@ -141,8 +175,20 @@ impl Metrics {
             source_lanes: on.gauge("source_lanes", "Lanes of the source, for Pulsar the topic's partitions, as far as known.")?,
             source_lanes_connected: on.gauge("source_lanes_connected", "Lanes that are connected now. Fewer than source_lanes means that frames of the others wait.")?,
             source_rebuilds: on.counter("source_rebuilds_total", "How often a lane's connection was built anew.")?,
+            sessions_ended: on.counter("sessions_ended_total", "Sessions that the offline checker ended because nothing was committed for as long as the threshold says.")?,
+            sessions_open: on.gauge("sessions_open", "Devices that were in a session when the offline checker last looked at them; 0 in every other process.")?,
+            devices_checked: on.counter("devices_checked_total", "Looks of the offline checker at a device: about one of each in the offline threshold.")?,
+            redis_up: on.gauge("redis_up", "1 while Redis takes what it is told, 0 while it is away or not used. Nothing depends on it but the services that read from it.")?,
+            redis_devices_told: on.counter("redis_devices_told_total", "Devices of which Redis was told, or found to know all already.")?,
+            redis_devices_waiting: on.gauge("redis_devices_waiting", "Devices of which Redis has still to be told. Growth means that it is slow or away.")?,
             registry,
         })
+    }
+
+    /// Counts that Redis could not be told, for one of
+    /// [`crate::session::mirror::trouble::REASONS`].
+    pub fn redis_failure(&self, reason: &'static str) {
+        self.redis_failures.with_label_values(&[reason]).inc();
     }
 
     /// Counts one error of a type; see [`ERROR_TYPES`].

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use health::{Condition, Health, Part};
 pub use metrics::Metrics;
-pub use ops::serve_ops;
+pub use ops::{serve_metrics, serve_ops};
 
 /// How long answers that are under way may take once the server is told to stop: a client
 /// that reads slowly must not hold up the process.

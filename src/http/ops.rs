@@ -26,6 +26,20 @@ pub async fn serve_ops(
     super::serve(listener, router(metrics, health), shutdown).await
 }
 
+/// Serves `/metrics` alone until `shutdown`: for a command that ends by itself, of which nobody
+/// asks whether it is alive.
+///
+/// # Errors
+/// As [`serve_ops`].
+pub async fn serve_metrics(
+    listener: TcpListener,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let router = Router::new().route("/metrics", get(move || async move { rendered(&metrics) }));
+    super::serve(listener, router, shutdown).await
+}
+
 fn router(metrics: Metrics, health: Health) -> Router {
     let alive = health.clone();
     Router::new()

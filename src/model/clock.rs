@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -12,9 +12,16 @@ pub trait Clock: Send + Sync + 'static {
     /// Wall time now.
     fn now(&self) -> UtcMillis;
 
-    /// Completes once `duration` has passed on this clock.
+    /// The time that has passed since an instant that means nothing by itself. Nobody can set it,
+    /// so it tells how long something took where [`Clock::now`] may have been put right meanwhile.
+    fn uptime(&self) -> Duration;
+
+    /// Completes once `duration` has passed, whatever the wall time is set to meanwhile.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
+
+/// When the machine's clock was first asked.
+static FIRST_ASKED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's own clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +33,10 @@ impl Clock for SystemClock {
         UtcMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
+    fn uptime(&self) -> Duration {
+        FIRST_ASKED.elapsed()
+    }
+
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(tokio::time::sleep(duration))
     }
@@ -34,41 +45,55 @@ impl Clock for SystemClock {
 /// A clock that stands still until it is moved: for tests and simulations.
 #[derive(Debug)]
 pub struct ManualClock {
-    now: Mutex<watch::Sender<UtcMillis>>,
+    shown: Mutex<watch::Sender<Shown>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    now: UtcMillis,
+    uptime: Duration,
 }
 
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn new(start: UtcMillis) -> Self {
-        Self { now: Mutex::new(watch::Sender::new(start)) }
+        let shown = Shown { now: start, uptime: Duration::ZERO };
+        Self { shown: Mutex::new(watch::Sender::new(shown)) }
     }
 
     /// Moves the clock forward and wakes the sleepers whose time has come.
     pub fn advance(&self, duration: Duration) {
-        self.sender().send_modify(|now| *now = now.plus(duration));
+        self.sender().send_modify(|shown| {
+            shown.now = shown.now.plus(duration);
+            shown.uptime = shown.uptime.saturating_add(duration);
+        });
     }
 
-    /// Sets the clock, backwards too, as an administrator or NTP does.
+    /// Sets the clock, backwards too, as an administrator or NTP does. No time passes by it.
     pub fn set(&self, now: UtcMillis) {
-        self.sender().send_modify(|shown| *shown = now);
+        self.sender().send_modify(|shown| shown.now = now);
     }
 
-    fn sender(&self) -> std::sync::MutexGuard<'_, watch::Sender<UtcMillis>> {
-        self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn sender(&self) -> std::sync::MutexGuard<'_, watch::Sender<Shown>> {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> UtcMillis {
-        *self.sender().borrow()
+        self.sender().borrow().now
+    }
+
+    fn uptime(&self) -> Duration {
+        self.sender().borrow().uptime
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut shown = self.sender().subscribe();
-        let until = self.now().plus(duration);
+        let until = self.uptime().saturating_add(duration);
         Box::pin(async move {
             // The sender lives as long as `self`, so waiting cannot fail.
-            let _ = shown.wait_for(|now| *now >= until).await;
+            let _ = shown.wait_for(|shown| shown.uptime >= until).await;
         })
     }
 }
@@ -86,6 +111,19 @@ mod tests {
         assert!(!sleeper.poll_now());
         clock.advance(Duration::from_secs(1));
         assert!(sleeper.poll_now());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_wakes_nobody_and_leaves_the_uptime_as_it_was() {
+        let clock = ManualClock::new(UtcMillis(1_000_000));
+        let mut sleeper = tokio_test_poll(clock.sleep(Duration::from_secs(5)));
+        clock.set(UtcMillis(9_000_000));
+        assert!(!sleeper.poll_now());
+        clock.set(UtcMillis(0));
+        assert_eq!(clock.uptime(), Duration::ZERO);
+        clock.advance(Duration::from_secs(5));
+        assert!(sleeper.poll_now());
+        assert_eq!((clock.now(), clock.uptime()), (UtcMillis(5_000), Duration::from_secs(5)));
     }
 
     struct Polled<'a>(Pin<Box<dyn Future<Output = ()> + Send + 'a>>);

@@ -26,6 +26,8 @@ pub struct FrameEvent {
     pub device: DeviceKey,
     /// When the frame was taken, by the device's clock.
     pub captured_at: UtcMillis,
+    /// How far that clock is ahead of UTC, in seconds: the offset that its timestamp carries.
+    pub utc_offset_secs: i32,
     /// Where the JPEG is: relative to the storage base path, or absolute below it.
     pub frame_path: String,
     /// The upload request, for tracing a frame across services.
@@ -231,7 +233,8 @@ impl FrameEvent {
         {
             return Err(EventError::Path);
         }
-        let Some(captured_at) = UtcMillis::parse_rfc3339(&raw.timestamp) else {
+        let Some((captured_at, utc_offset_secs)) = UtcMillis::parse_with_offset(&raw.timestamp)
+        else {
             return Err(EventError::Timestamp(raw.timestamp.chars().take(64).collect()));
         };
         if captured_at < plausible.not_before || captured_at > plausible.not_after {
@@ -241,6 +244,7 @@ impl FrameEvent {
             event_id,
             device: DeviceKey { client, device },
             captured_at,
+            utc_offset_secs,
             frame_path: raw.frame_path,
             request_id: raw.request_id,
         })
@@ -265,6 +269,7 @@ mod tests {
     fn a_message_of_the_contract_is_read() {
         let event = parse(GOOD).unwrap();
         assert_eq!(event.captured_at.to_string(), "2026-01-31T08:00:00.250Z");
+        assert_eq!(event.utc_offset_secs, -3 * 3_600);
         assert_eq!(event.device.to_string(), "c/d");
     }
 

@@ -109,6 +109,18 @@ impl SessionId {
             at.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric()).collect();
         Self(format!("{second}Z-{first_segment:06}").into())
     }
+
+    /// The number of the session's first segment, as the name says it; none if it is no name
+    /// that [`SessionId::of`] gives to a session of our time.
+    pub fn first_segment(&self) -> Option<u64> {
+        const SHAPE: &[u8] = b"00000000T000000";
+        let (second, number) = self.0.split_once("Z-")?;
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let fits = |(b, shape): (u8, &u8)| b == *shape || (b.is_ascii_digit() && *shape == b'0');
+        let is_ours = second.len() == SHAPE.len() && second.bytes().zip(SHAPE).all(fits);
+        let padded = number.len() == 6 || (number.len() > 6 && !number.starts_with('0'));
+        (is_ours && padded && digits(number)).then(|| number.parse().ok())?
+    }
 }
 id!(
     /// One frame event; unique, chosen by the ingest service.
@@ -167,6 +179,25 @@ mod tests {
     fn an_ordinary_id_is_kept_as_it_is() {
         for text in ["cam-1", "..hidden", "a.b", "Kamera Süd", &"x".repeat(255)] {
             assert_eq!(DeviceId::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_session_s_name_says_its_first_segment_and_any_other_name_says_nothing() {
+        for number in [0, 7, 999_999, 1_000_000] {
+            let id = SessionId::of(UtcMillis(1_769_846_400_250), number);
+            assert_eq!(id.first_segment(), Some(number), "{id}");
+        }
+        for other in [
+            "20260131T080000Z-07",
+            "20260131T080000Z-0000007",
+            "20260131T080000-000007",
+            "2026-01-31T08:00:00Z-000007",
+            "20260131X080000Z-000007",
+            "20260131T080000Z-00000a",
+            "backup",
+        ] {
+            assert_eq!(SessionId::new(other).unwrap().first_segment(), None, "{other}");
         }
     }
 

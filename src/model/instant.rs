@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
 
 /// An instant of wall time in milliseconds since 1970-01-01T00:00:00Z, the precision that
@@ -36,6 +37,13 @@ impl UtcMillis {
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
     }
+
+    /// As [`Self::parse_rfc3339`], and how far the writer's clock is ahead of UTC, in seconds.
+    pub fn parse_with_offset(text: &str) -> Option<(Self, i32)> {
+        let instant = Self::parse_rfc3339(text)?;
+        let offset = Pieces::parse(text).ok()?.to_numeric_offset()?;
+        Some((instant, offset.seconds()))
+    }
 }
 
 /// RFC 3339 in UTC with milliseconds: `2026-01-31T08:00:00.000Z`.
@@ -65,5 +73,20 @@ mod tests {
         assert_eq!(UtcMillis::parse_rfc3339("2026-01-31T05:00:00-03:00"), Some(utc));
         assert_eq!(UtcMillis::parse_rfc3339("2026-01-31T08:00:00"), None);
         assert_eq!(UtcMillis::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn the_offset_of_a_zone_is_kept_beside_the_instant() {
+        let utc = UtcMillis::parse_rfc3339("2026-01-31T08:00:00Z").unwrap();
+        for (text, offset_secs) in [
+            ("2026-01-31T08:00:00Z", 0),
+            ("2026-01-31t08:00:00z", 0),
+            ("2026-01-31T08:00:00-00:00", 0),
+            ("2026-01-31T05:00:00-03:00", -3 * 3_600),
+            ("2026-01-31T13:45:00.000+05:45", 5 * 3_600 + 45 * 60),
+        ] {
+            assert_eq!(UtcMillis::parse_with_offset(text), Some((utc, offset_secs)), "{text}");
+        }
+        assert_eq!(UtcMillis::parse_with_offset("2026-01-31T08:00:00"), None);
     }
 }

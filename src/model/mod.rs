@@ -2,12 +2,14 @@
 //!
 //! Architecture invariant: nothing here does IO and nothing here imports another room.
 
+mod backoff;
 mod clock;
 mod event;
 mod id;
 mod instant;
 mod secret;
 
+pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::{ClaimedIds, EventError, FrameEvent, PlausibleTimes};
 pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError, SessionId};

@@ -40,6 +40,8 @@ pub struct HeldFrame {
     pub event_id: EventId,
     /// When it was taken.
     pub captured_at: UtcMillis,
+    /// How far the clock that took it is ahead of UTC, in seconds.
+    pub utc_offset_secs: i32,
     /// Where its JPEG is.
     pub frame_path: String,
     /// The upload request, for the log.
@@ -145,7 +147,7 @@ impl Accumulator {
 
     /// Takes one frame in.
     pub fn offer(&mut self, event: FrameEvent, delivery: DeliveryId, now: UtcMillis) -> Offer {
-        let FrameEvent { event_id, device: key, captured_at, frame_path, request_id } = event;
+        let FrameEvent { event_id, device: key, .. } = event;
         let hash = hash_of(&event_id);
         let settings = self.settings;
         let device = self.devices.entry(key.clone()).or_insert_with(|| Device::new(now));
@@ -173,9 +175,15 @@ impl Accumulator {
         self.held += 1;
         device.held += 1;
         let open = device.open.get_or_insert_with(|| Open { frames: Vec::new(), opened_at: now });
-        let frame =
-            HeldFrame { event_id, captured_at, frame_path, request_id, deliveries: vec![delivery] };
-        let place = open.frames.partition_point(|held| held.captured_at <= captured_at);
+        let frame = HeldFrame {
+            event_id,
+            captured_at: event.captured_at,
+            utc_offset_secs: event.utc_offset_secs,
+            frame_path: event.frame_path,
+            request_id: event.request_id,
+            deliveries: vec![delivery],
+        };
+        let place = open.frames.partition_point(|held| held.captured_at <= frame.captured_at);
         open.frames.insert(place, frame);
         if open.frames.len() < settings.frames_per_segment {
             return Offer::Held;

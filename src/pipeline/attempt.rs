@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use super::accumulator::{Group, HeldFrame};
+use super::captions::Captions;
 use super::ports::{Committed, Encode, Observer};
 use super::steps;
 use super::trouble::Trouble;
@@ -48,6 +49,8 @@ pub struct Stages {
     pub clock: Arc<dyn Clock>,
     /// Who is told what happened.
     pub observer: Arc<dyn Observer>,
+    /// What is written on the pictures; nothing without it.
+    pub captions: Option<Captions>,
     /// How long a frame's file may be missing: the event may overtake it.
     pub missing_file_patience: Duration,
 }
@@ -156,10 +159,7 @@ async fn run(
             timeline: current.timeline,
             max_segment_millis: longest_segment_millis(current.target_duration_secs),
         },
-        frames: ready
-            .iter()
-            .map(|r| JobFrame { captured_at: r.frame.captured_at, jpeg: r.jpeg.clone() })
-            .collect(),
+        frames: ready.iter().map(|ready| job_frame(stages, ready)).collect(),
     };
     let begun = stages.clock.now();
     let outcome = stages.encoder.encode(job).await.map_err(Trouble::Encode)?;
@@ -200,6 +200,13 @@ async fn run(
     }
     reached(steps::SETTLED);
     Ok(())
+}
+
+fn job_frame(stages: &Stages, ready: &Ready) -> JobFrame {
+    let HeldFrame { captured_at, utc_offset_secs, .. } = ready.frame;
+    let caption =
+        stages.captions.as_ref().map(|captions| captions.of(captured_at, utc_offset_secs));
+    JobFrame { captured_at, jpeg: ready.jpeg.clone(), caption }
 }
 
 /// Settles the frames that are committed already, and refuses those that come too late to be

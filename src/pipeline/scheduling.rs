@@ -141,6 +141,7 @@ mod tests {
             frames: vec![HeldFrame {
                 event_id: EventId::new(&format!("{device}-{number}")).unwrap(),
                 captured_at: NOW.plus_millis(-age_secs * 1_000),
+                utc_offset_secs: 0,
                 frame_path: String::new(),
                 request_id: String::new(),
                 deliveries: Vec::new(),

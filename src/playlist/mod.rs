@@ -15,6 +15,8 @@
 //! - Retention goes by commit time, so that a device with a wrong clock loses nothing. It is
 //!   taken to be the end of the segment; where it is more than 60 s off (a backlog, a wrong
 //!   clock), a comment line says it, which players ignore (RFC 8216 section 4.1).
+//! - A finished playlist counts from 0 for itself: it may lack segments, and then a number would
+//!   no longer be the file's.
 //!
 //! Architecture invariant: no IO; MEDIA-SEQUENCE and DISCONTINUITY-SEQUENCE never step back
 //! (RFC 8216 section 6.2.2).
@@ -22,9 +24,12 @@
 pub mod listing;
 mod parse;
 mod render;
+mod vod;
 mod window;
 
+pub use parse::{is_init_file_name, media_file_number, media_sequence_of};
 pub use render::{init_file_name, media_file_name};
+pub use vod::{VodEntry, render_vod};
 pub use window::{Entry, NewEntry, Window, longest_segment_millis};
 
 /// EXT-X-VERSION, the same for a playlist's whole life: 6 is what EXT-X-MAP asks for (RFC 8216

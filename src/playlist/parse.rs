@@ -97,8 +97,27 @@ fn segment(text: &str) -> Option<(u64, Container)> {
 fn init_name(text: &str) -> Option<&str> {
     let name = text.strip_prefix("URI=\"")?.strip_suffix('"')?;
     let name = name.strip_prefix(SEGMENTS_FOLDER)?.strip_prefix('/')?;
+    is_init_file_name(name).then_some(name)
+}
+
+/// Whether a file in the segments folder is an init file by its name.
+pub fn is_init_file_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    (name.starts_with("init_") && name.bytes().all(plain)).then_some(name)
+    name.starts_with("init_") && name.bytes().all(plain)
+}
+
+/// The number of a media file in the segments folder; none if it is not called like one.
+pub fn media_file_number(name: &str) -> Option<u64> {
+    segment(name.strip_prefix("seg_")?).map(|(number, _)| number)
+}
+
+/// What EXT-X-MEDIA-SEQUENCE says, by a playlist's first bytes, which need not end with a line;
+/// none if it says nothing that is a number. Any program's playlist.
+pub fn media_sequence_of(head: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(head);
+    let (whole_lines, _) = text.rsplit_once('\n')?;
+    let mut lines = whole_lines.lines();
+    lines.find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"))?.trim().parse().ok()
 }
 
 impl Window {
@@ -202,6 +221,15 @@ segments/seg_000021.ts
     }
 
     #[test]
+    fn a_playlist_s_first_bytes_tell_its_media_sequence() {
+        assert_eq!(media_sequence_of(GOOD.as_bytes()), Some(18));
+        let end = GOOD.find("18").unwrap() + 1;
+        assert_eq!(media_sequence_of(&GOOD.as_bytes()[..end]), None, "the number may go on");
+        assert_eq!(media_sequence_of(b"#EXTM3U\r\n#EXT-X-MEDIA-SEQUENCE:7\r\n"), Some(7));
+        assert_eq!(media_sequence_of(b"\xff\n"), None);
+    }
+
+    #[test]
     fn an_empty_window_is_read_back() {
         let window = Window::new(6, 41, 2);
         assert_eq!(Window::parse(&window.render()), Ok(window));
@@ -235,6 +263,21 @@ segments/seg_000021.ts
             let PlaylistError::Line { line: at, .. } = error else { panic!("{put:?}: {error}") };
             assert_eq!(at, line, "{put:?}: {error}");
         }
+    }
+
+    #[test]
+    fn files_are_known_by_their_names() {
+        for (name, number) in [
+            ("seg_000018.ts", Some(18)),
+            ("seg_1000000.m4s", Some(1_000_000)),
+            ("seg_18.ts", None),
+            ("seg_0000018.ts", None),
+            ("seg_000018.ts.part", None),
+            ("18.ts", None),
+        ] {
+            assert_eq!(media_file_number(name), number, "{name}");
+        }
+        assert!(is_init_file_name("init_0a1b.mp4") && !is_init_file_name("init_/../x"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The window as text (pure).
 
-use std::fmt::Write;
+use std::fmt::{Arguments, Write};
 
-use super::{SEGMENTS_FOLDER, VERSION, Window};
+use super::{Entry, SEGMENTS_FOLDER, VERSION, Window};
 use crate::media::Container;
 
 /// What an entry without tags of its own takes, in bytes, for one allocation that fits.
@@ -56,27 +56,36 @@ impl Window {
         )?;
         let mut map = None;
         for (entry, number) in self.entries.iter().zip(self.media_sequence..) {
-            if entry.discontinuity {
-                out.push_str("#EXT-X-DISCONTINUITY\n");
-            }
-            if let Some(init) = entry.init.as_deref().filter(|init| map != Some(*init)) {
-                writeln!(out, "#EXT-X-MAP:URI=\"{SEGMENTS_FOLDER}/{init}\"")?;
-                map = Some(init);
-            }
-            if entry.dated {
-                writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", entry.start)?;
-            }
-            if let Some(at) = entry.committed_note {
-                writeln!(out, "#SP-COMMITTED:{}", at.0)?;
-            }
-            let (secs, millis) = (entry.duration_millis / 1_000, entry.duration_millis % 1_000);
-            writeln!(
-                out,
-                "#EXTINF:{secs}.{millis:03},\n{SEGMENTS_FOLDER}/seg_{number:06}.{}",
-                extension(entry.container)
-            )?;
+            let extension = extension(entry.container);
+            entry.render_into(out, &mut map, format_args!("seg_{number:06}.{extension}"))?;
         }
         Ok(())
+    }
+}
+
+impl Entry {
+    /// Writes the entry of the media file `file`; `map` is the init file that holds so far.
+    pub(super) fn render_into<'a>(
+        &'a self,
+        out: &mut String,
+        map: &mut Option<&'a str>,
+        file: Arguments<'_>,
+    ) -> std::fmt::Result {
+        if self.discontinuity {
+            out.push_str("#EXT-X-DISCONTINUITY\n");
+        }
+        if let Some(init) = self.init.as_deref().filter(|init| *map != Some(*init)) {
+            writeln!(out, "#EXT-X-MAP:URI=\"{SEGMENTS_FOLDER}/{init}\"")?;
+            *map = Some(init);
+        }
+        if self.dated {
+            writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", self.start)?;
+        }
+        if let Some(at) = self.committed_note {
+            writeln!(out, "#SP-COMMITTED:{}", at.0)?;
+        }
+        let (secs, millis) = (self.duration_millis / 1_000, self.duration_millis % 1_000);
+        writeln!(out, "#EXTINF:{secs}.{millis:03},\n{SEGMENTS_FOLDER}/{file}")
     }
 }
 

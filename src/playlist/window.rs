@@ -183,6 +183,13 @@ impl Window {
         cut
     }
 
+    /// When [`Window::trim`] will next drop something, if nothing is added; none if never.
+    pub fn trims_at(&self, now: UtcMillis, retention: Duration) -> Option<UtcMillis> {
+        let may_go = self.entries.iter().take(self.may_go());
+        let first = may_go.map(Entry::committed_at).find(|at| *at <= now)?;
+        Some(first.plus(retention).plus_millis(1))
+    }
+
     /// Drops the entries before number `keep_from`, but keeps three target durations and a dated
     /// entry. Returns how many went.
     pub fn trim_before(&mut self, keep_from: u64) -> usize {
@@ -332,6 +339,19 @@ mod tests {
         (11..40).for_each(|number| window.push(new(number)).unwrap());
         let now = new(39).committed_at;
         assert_eq!(window.trim(now, Duration::from_secs(600)), 20);
+    }
+
+    #[test]
+    fn when_something_is_dropped_next_is_known_before() {
+        let now = new(24).committed_at;
+        let mut window = window(25);
+        for _ in 0..20 {
+            let at = window.trims_at(now, DAY).unwrap();
+            assert_eq!(window.trim(at.plus_millis(-1), DAY), 0);
+            assert_eq!(window.trim(at, DAY), 1);
+        }
+        assert_eq!(window.trims_at(now, DAY), None, "the others stay");
+        assert_eq!(Window::new(30, 5, 0).trims_at(now, DAY), None);
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::time::Duration;
 use crate::model::UtcMillis;
 use crate::store::{NewSegment, OpenSession};
 
+/// What a silence has to be longer by than it may be.
+const TICK: Duration = Duration::from_millis(1);
+
 /// What sessions go by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionRules {
-    /// A silence longer than this ends a session: between two captures, and since the newest
-    /// commit.
+    /// A silence longer than this between two captures ends a session.
     pub offline_threshold: Duration,
+    /// How long a device that is live may take from one commit to the next, with some room.
+    pub commit_every: Duration,
     /// How long a session lasts at most; none is for ever. One segment is never divided.
     pub max_duration: Option<Duration>,
 }
@@ -40,10 +44,39 @@ impl SessionRules {
         silent || back || full
     }
 
-    /// Whether a session is over at `now`: nothing has come for longer than the threshold. By
-    /// the time of the commit, so that a camera whose clock is wrong is not taken for gone.
-    pub fn is_over(&self, session: &OpenSession, now: UtcMillis) -> bool {
-        now.since(session.last_frame_at) > self.offline_threshold
+    /// After how long without a commit a session is over: the threshold, but never before a
+    /// device that is live would have committed again.
+    pub fn silence(&self) -> Duration {
+        self.offline_threshold.max(self.commit_every)
+    }
+
+    /// Whether a session is over that has been watched for that long without a commit. It is by
+    /// the times of commits, so that a camera whose clock is wrong is not taken for gone, and by
+    /// two looks, so that the watcher's wrong clock ends nothing: between them, a device that is
+    /// live commits. Where the wall clock is behind, being watched is enough.
+    pub fn is_over(&self, session: &OpenSession, watched: Duration, now: UtcMillis) -> bool {
+        let looks_over = now.since(session.last_frame_at) > self.silence();
+        watched > self.silence() || (looks_over && watched >= self.second_look())
+    }
+
+    /// How long after the first look that found a commit the newest, the second may end its
+    /// session.
+    pub fn second_look(&self) -> Duration {
+        self.commit_every.min(self.silence())
+    }
+
+    /// How long a session cannot be over yet that has been watched for that long without a
+    /// commit.
+    pub fn look_again_in(
+        &self,
+        session: &OpenSession,
+        watched: Duration,
+        now: UtcMillis,
+    ) -> Duration {
+        let left = |all: Duration, gone: Duration| all.saturating_sub(gone);
+        let by_the_wall = left(self.silence(), now.since(session.last_frame_at));
+        let by_watching = left(self.silence(), watched);
+        by_the_wall.max(left(self.second_look(), watched)).min(by_watching) + TICK
     }
 }
 
@@ -57,6 +90,7 @@ mod tests {
     const START: UtcMillis = UtcMillis(1_769_846_400_000);
     const RULES: SessionRules = SessionRules {
         offline_threshold: Duration::from_secs(60),
+        commit_every: Duration::from_secs(45),
         max_duration: Some(Duration::from_secs(120)),
     };
 
@@ -133,9 +167,19 @@ mod tests {
     fn a_session_is_over_once_nothing_was_committed_for_the_threshold() {
         let session = open(0, 25);
         let committed = session.last_frame_at;
-        assert!(!RULES.is_over(&session, committed.plus(RULES.offline_threshold)));
-        assert!(RULES.is_over(&session, committed.plus_millis(60_001)));
-        // A clock that was stepped back ends nothing.
-        assert!(!RULES.is_over(&session, at(-10_000)));
+        let (second, later) = (RULES.second_look(), committed.plus_millis(60_001));
+        assert!(!RULES.is_over(&session, second, committed.plus(RULES.offline_threshold)));
+        assert!(RULES.is_over(&session, second, later));
+        // Without a second look it may be the clock that is wrong.
+        assert!(!RULES.is_over(&session, second - Duration::from_millis(1), later));
+        // A clock that was stepped back ends nothing by itself.
+        assert!(!RULES.is_over(&session, Duration::from_secs(60), at(-10_000)));
+        assert!(RULES.is_over(&session, Duration::from_millis(60_001), at(-10_000)));
+    }
+
+    #[test]
+    fn a_threshold_shorter_than_a_segment_ends_no_device_that_is_live() {
+        let rules = SessionRules { offline_threshold: Duration::from_secs(10), ..RULES };
+        assert_eq!((rules.silence(), RULES.silence().as_secs()), (RULES.commit_every, 60));
     }
 }

@@ -10,22 +10,40 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::backend::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Written};
-use super::layout::{self, HistoryName, LOCK_FILE, Place, STATE_FILE, UPKEEP_LOCK_FILE};
+use super::layout::{
+    self, HistoryName, LOCK_FILE, PLAYLIST_FILE, Place, STATE_FILE, UPKEEP_LOCK_FILE,
+};
 use super::steps::WriteSteps;
-use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history};
+use super::{DeviceState, STATE_FORMAT, SegmentRecord, StoreError, history, plan, replace};
 use crate::model::DeviceKey;
+use crate::playlist::Window;
 
 /// One device's files.
 #[derive(Clone)]
 pub struct DeviceFolder {
     backend: Arc<dyn Backend>,
+    /// Of the frames, which may be elsewhere.
+    frames: Arc<dyn Backend>,
     key: DeviceKey,
 }
 
 impl DeviceFolder {
     /// The files of a device, which may not be there yet.
-    pub(super) fn new(backend: Arc<dyn Backend>, key: DeviceKey) -> Self {
-        Self { backend, key }
+    pub(super) fn new(backend: Arc<dyn Backend>, frames: Arc<dyn Backend>, key: DeviceKey) -> Self {
+        Self { backend, frames, key }
+    }
+
+    /// The storage that a folder is on.
+    fn at(&self, place: Place<'_>) -> &dyn Backend {
+        match place {
+            Place::Frames => self.frames.as_ref(),
+            _ => self.backend.as_ref(),
+        }
+    }
+
+    /// Whether a folder is in a bucket, where no lock keeps others away.
+    pub fn is_in_bucket(&self, place: Place<'_>) -> bool {
+        self.at(place).reads_are_durable()
     }
 
     /// Whose they are.
@@ -34,7 +52,10 @@ impl DeviceFolder {
     }
 
     /// Creates the folders of a device, durably, if need be.
-    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if they are not there and cannot be created.
+    pub fn prepare(&self) -> Result<(), StoreError> {
         let folders = [Place::Segments, Place::History, Place::Temporary];
         let folders = folders.map(|place| place.folder(&self.key));
         self.backend.prepare(&folders, &self.path(Place::Hls, LOCK_FILE))
@@ -64,7 +85,7 @@ impl DeviceFolder {
     /// # Errors
     /// [`StoreError`] if there is one that cannot be read.
     pub fn read(&self, place: Place<'_>, name: &str) -> Result<Option<Stored>, StoreError> {
-        self.backend.read(&self.path(place, name))
+        self.at(place).read(&self.path(place, name))
     }
 
     /// A file's content read as JSON, and what to replace it by; none if there is no such file.
@@ -100,7 +121,7 @@ impl DeviceFolder {
         expect: Expect<'_>,
         steps: &WriteSteps,
     ) -> Result<Written, StoreError> {
-        self.backend.write(&self.path(place, name), bytes, expect, steps)
+        self.at(place).write(&self.path(place, name), bytes, expect, steps)
     }
 
     /// Writes a whole file of JSON.
@@ -141,7 +162,7 @@ impl DeviceFolder {
         name: &str,
         range: Range<u64>,
     ) -> Result<Bytes, StoreError> {
-        self.backend.read_range(&self.path(place, name), range)
+        self.at(place).read_range(&self.path(place, name), range)
     }
 
     /// What is known of a file without reading it; none if there is no such file.
@@ -149,7 +170,7 @@ impl DeviceFolder {
     /// # Errors
     /// [`StoreError`] if it cannot be asked for.
     pub fn about(&self, place: Place<'_>, name: &str) -> Result<Option<About>, StoreError> {
-        self.backend.about(&self.path(place, name))
+        self.at(place).about(&self.path(place, name))
     }
 
     /// What a folder holds, in no order; nothing if there is no such folder.
@@ -157,7 +178,7 @@ impl DeviceFolder {
     /// # Errors
     /// [`StoreError`] if it cannot be listed.
     pub fn list(&self, place: Place<'_>) -> Result<Vec<Listed>, StoreError> {
-        self.backend.list(&place.folder(&self.key))
+        self.at(place).list(&place.folder(&self.key))
     }
 
     /// Removes a file; whether there was one. Not durably: it may come back after a power cut.
@@ -165,7 +186,17 @@ impl DeviceFolder {
     /// # Errors
     /// [`StoreError`] if it is there and stays.
     pub fn remove(&self, place: Place<'_>, name: &str) -> Result<bool, StoreError> {
-        self.backend.remove(&self.path(place, name))
+        self.at(place).remove(&self.path(place, name))
+    }
+
+    /// Removes files, in a bucket many with one request. Whether there was one, of each; in a
+    /// bucket, which does not tell, as if there was. Not durably.
+    ///
+    /// # Errors
+    /// [`StoreError`] if one is there and stays; others may be gone.
+    pub fn remove_all(&self, place: Place<'_>, names: &[String]) -> Result<Vec<bool>, StoreError> {
+        let paths: Vec<_> = names.iter().map(|name| self.path(place, name)).collect();
+        self.at(place).remove_all(&paths)
     }
 
     /// Removes a folder that has become empty.
@@ -173,11 +204,11 @@ impl DeviceFolder {
     /// # Errors
     /// [`StoreError`] if it is there and stays.
     pub fn remove_folder(&self, place: Place<'_>) -> Result<(), StoreError> {
-        self.backend.remove_folder(&place.folder(&self.key))
+        self.at(place).remove_folder(&place.folder(&self.key))
     }
 
-    /// Gives a file a second name in another place without reading it; durable after
-    /// [`DeviceFolder::sync`]. Whether there was such a file.
+    /// Gives a file a second name in another place, which is not that of the frames, without
+    /// reading it; durable after [`DeviceFolder::sync`]. Whether there was such a file.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be done.
@@ -190,7 +221,7 @@ impl DeviceFolder {
     /// # Errors
     /// [`StoreError`] if it cannot be done.
     pub fn sync(&self, place: Place<'_>) -> Result<(), StoreError> {
-        self.backend.sync(&place.folder(&self.key))
+        self.at(place).sync(&place.folder(&self.key))
     }
 
     /// Removes what writes that a crash interrupted have left: a commit's while the device is
@@ -233,6 +264,15 @@ impl DeviceFolder {
         Ok(Some((state, stored)))
     }
 
+    /// The live window that a state says is published: the playlist's, or one made from the
+    /// records where that is another. Takes no lock and mends nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if neither can be read.
+    pub fn window(&self, state: &DeviceState) -> Result<Window, StoreError> {
+        Ok(replace::current_window(self, state)?.window)
+    }
+
     /// The records of the segments from number `from` on, the state's own included, oldest
     /// first: reads the history files that hold them, and no others. Those that were cleaned up
     /// are not among them.
@@ -253,6 +293,19 @@ impl DeviceFolder {
     /// [`StoreError`] if they cannot be listed.
     pub fn history_files(&self, state: &DeviceState) -> Result<Vec<HistoryName>, StoreError> {
         history::list(self, state.first_recent())
+    }
+
+    /// What the live playlist lists; none while the one that is there is not what `state` says
+    /// was published: a commit is under way, or was interrupted, or somebody edited it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn published_window(&self, state: &DeviceState) -> Result<Option<Window>, StoreError> {
+        let file = self.read(Place::Hls, PLAYLIST_FILE)?;
+        if state.published.sha256.is_empty() {
+            return Ok(file.is_none().then(|| plan::empty_window(state)));
+        }
+        Ok(plan::window_in_step(state, file.as_ref().map(|file| &file.bytes[..])))
     }
 
     /// A file's path below the base path, for errors.

@@ -86,7 +86,7 @@ pub fn default_frame_file(event_id: &EventId) -> String {
 }
 
 /// Whether a name is one component of a path, and not a hidden one.
-pub(super) fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     const MAX_NAME_BYTES: usize = 255;
     !name.is_empty()
         && name.len() <= MAX_NAME_BYTES

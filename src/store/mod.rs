@@ -50,6 +50,7 @@ pub use backend::{About, Expect, Fetched, Listed, Lock, Stored, Version, Written
 pub use device::DeviceFolder;
 pub use error::{CommitError, StoreError};
 pub use frames::FrameReadError;
+pub(crate) use plan::sha256_hex;
 pub use read::StreamFile;
 pub use state::{
     DeviceState, FrameRecord, OpenSession, PublishedPlaylist, STATE_FORMAT, SegmentRecord,
@@ -110,14 +111,17 @@ pub struct Store {
 
 struct Inner {
     backend: Arc<dyn Backend>,
+    /// What frames are read with.
     frames: Arc<Frames>,
+    /// What they are listed and removed with.
+    frames_backend: Arc<dyn Backend>,
     settings: StoreSettings,
     caches: history::Caches,
 }
 
 impl Inner {
     fn device(&self, key: &DeviceKey) -> DeviceFolder {
-        DeviceFolder::new(self.backend.clone(), key.clone())
+        DeviceFolder::new(self.backend.clone(), self.frames_backend.clone(), key.clone())
     }
 }
 
@@ -137,13 +141,15 @@ impl Store {
     /// [`StoreError::Io`] if a folder cannot be opened, or no client can be made of the
     /// settings.
     pub fn connect(config: &StorageConfig, settings: StoreSettings) -> Result<Self, StoreError> {
-        let frames = match &config.frames {
-            Some(place) => open_frames(place)?,
-            None => open_frames(&config.streams)?,
+        let backend = open_backend(&config.streams)?;
+        let (frames, frames_backend) = match &config.frames {
+            Some(place) => (open_frames(place)?, open_backend(place)?),
+            None => (open_frames(&config.streams)?, backend.clone()),
         };
         let inner = Inner {
-            backend: open_backend(&config.streams)?,
+            backend,
             frames: Arc::new(frames),
+            frames_backend,
             settings,
             caches: history::Caches::default(),
         };

@@ -252,7 +252,8 @@ fn records_bytes(records: &[SegmentRecord]) -> usize {
     serde_json::to_vec(records).map_or(0, |bytes| bytes.len())
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

@@ -55,6 +55,9 @@ pub const PROBE: WriteSteps = write_steps!("probe");
 /// The state that a stream begins anew with.
 pub const RESET_STATE: WriteSteps = write_steps!("reset.state");
 
+/// One more of many files is gone, perhaps in memory only.
+pub const ONE_REMOVED: &str = "remove.one";
+
 pub(crate) use write_steps;
 
 /// Every write on a file system, in the order of a commit, then of opening.

@@ -11,6 +11,9 @@ use super::{DeviceState, OpenSession, Store, StoreError, plan, steps};
 use crate::model::{DeviceKey, SessionId, UtcMillis};
 use crate::playlist::Window;
 
+/// Beyond every count of commits.
+const FIRST_DRAWN_GENERATION: u64 = 1 << 40;
+
 impl Store {
     /// Ends the session `id` of a device, if it is still in it and nothing was committed since
     /// `unchanged_since`. Whether it was ended now.
@@ -54,8 +57,8 @@ impl Store {
 
     /// Begins a device's stream anew: no segments, no session, nothing known of its frames. The
     /// numbers go on, so that no player sees them step back and no file's name is used twice.
-    /// The files that the stream had are nobody's then. `at_least` is the number of the next
-    /// segment if the state is lost.
+    /// The files that the stream had are nobody's then. `at_least` is the least number of the
+    /// next segment: where the state is lost, files alone tell which numbers were used.
     ///
     /// # Errors
     /// [`StoreError`]; [`StoreError::Overtaken`] if a commit came in between.
@@ -115,30 +118,61 @@ fn reset(
     target_duration_secs: u32,
     at_least: u64,
 ) -> Result<(), StoreError> {
-    let lost = DeviceState::new(target_duration_secs, at_least, 0);
     let base = match folder.stored_state() {
         Ok(Some((state, file))) => Base::of(state, file),
         // What cannot be read is what a reset is for.
         Ok(None) | Err(StoreError::Unreadable { .. }) => {
+            let lost = in_place_of_a_lost_state(folder, target_duration_secs, at_least)?;
             Base::in_place_of(lost, folder.read(Place::Hls, STATE_FILE)?)
         }
         Err(error) => return Err(error),
     };
     let state = &base.state;
-    let shown = current_window(folder, state)?;
-    let discontinuities = shown.window.entries.iter().filter(|entry| entry.discontinuity).count();
-    let discontinuity_sequence =
-        shown.window.discontinuity_sequence.saturating_add(discontinuities as u64);
     let next = DeviceState {
         generation: state.generation.saturating_add(1),
         ..DeviceState::new(
             target_duration_secs,
             state.next_segment.max(at_least),
-            discontinuity_sequence,
+            // The new stream does not continue the old one, and its first segment says nothing
+            // of it.
+            discontinuities_before(folder, state)?.saturating_add(1),
         )
     };
     base.replace(folder, &next, &steps::RESET_STATE).map_err(|e| overtaken(e, folder))?;
     // Before any file that it lists.
     folder.remove(Place::Hls, PLAYLIST_FILE)?;
     Ok(())
+}
+
+/// What is left of a lost state: the numbers of its playlist, and a generation that no worker
+/// can know.
+fn in_place_of_a_lost_state(
+    folder: &DeviceFolder,
+    target_duration_secs: u32,
+    at_least: u64,
+) -> Result<DeviceState, StoreError> {
+    let playlist = folder.read(Place::Hls, PLAYLIST_FILE)?.map(|file| file.bytes);
+    let text = String::from_utf8_lossy(playlist.as_deref().unwrap_or_default());
+    let (next_segment, discontinuities) = plan::numbers_after(&text);
+    let generation = FIRST_DRAWN_GENERATION.saturating_add(rand::random::<u32>().into());
+    let next_segment = next_segment.max(at_least);
+    let state = DeviceState::new(target_duration_secs, next_segment, discontinuities);
+    Ok(DeviceState { generation, ..state })
+}
+
+/// How many discontinuities a stream has had.
+fn discontinuities_before(folder: &DeviceFolder, state: &DeviceState) -> Result<u64, StoreError> {
+    let published = &state.published;
+    match current_window(folder, state) {
+        Ok(shown) => {
+            let listed = shown.window.entries.iter().filter(|entry| entry.discontinuity).count();
+            Ok(shown.window.discontinuity_sequence.saturating_add(listed as u64))
+        }
+        // Not fewer than there can have been: the sequence must not step back.
+        Err(StoreError::Unreadable { .. }) => {
+            let listed = state.next_segment.saturating_sub(published.media_sequence);
+            Ok(published.discontinuity_sequence.saturating_add(listed))
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -69,6 +69,7 @@ impl Day {
                 default_interval_millis: 5_000,
                 encoding: 1,
             },
+            watermark: None,
         };
         let pool = EncoderPool::start(PoolSettings {
             helpers: 1,
@@ -110,6 +111,7 @@ impl Day {
         let frames = (0..FRAMES).map(taken_at).map(|(taken, captured_at)| JobFrame {
             captured_at,
             jpeg: self.pictures[usize::try_from(taken % PICTURES).expect("small")].clone(),
+            caption: None,
         });
         let job = EncodeJob {
             stream: StreamSoFar { timeline: self.state.timeline, ..StreamSoFar::NEW },

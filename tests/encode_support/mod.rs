@@ -33,6 +33,7 @@ pub fn encode_settings() -> EncodeSettings {
             default_interval_millis: 5_000,
             encoding: 1,
         },
+        watermark: None,
     }
 }
 
@@ -55,6 +56,7 @@ pub fn job(jpegs: impl IntoIterator<Item = Vec<u8>>) -> EncodeJob {
     let frames = jpegs.into_iter().zip(0..).map(|(jpeg, index)| JobFrame {
         captured_at: START.plus_millis(index * 5_000),
         jpeg: Bytes::from(jpeg),
+        caption: None,
     });
     EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
 }

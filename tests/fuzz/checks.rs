@@ -29,6 +29,7 @@ pub fn encode_settings() -> EncodeSettings {
         max_width: 640,
         quality: Quality::Standard,
         timeline: timeline_settings(),
+        watermark: None,
     }
 }
 
@@ -85,10 +86,11 @@ pub fn job_with(picture: &[u8]) -> EncodeJob {
         bytes.into()
     });
     let jpegs = [GOOD.clone(), Bytes::copy_from_slice(picture), GOOD.clone()];
-    let frames = jpegs
-        .into_iter()
-        .zip(0..)
-        .map(|(jpeg, index)| JobFrame { captured_at: START.plus_millis(index * 5_000), jpeg });
+    let frames = jpegs.into_iter().zip(0..).map(|(jpeg, index)| JobFrame {
+        captured_at: START.plus_millis(index * 5_000),
+        jpeg,
+        caption: None,
+    });
     EncodeJob { stream: StreamSoFar::NEW, frames: frames.collect() }
 }
 

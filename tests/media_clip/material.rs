@@ -37,6 +37,7 @@ impl Stream {
             container,
             max_width: 1_920,
             quality: Quality::Standard,
+            watermark: None,
             timeline: TimelineSettings {
                 playback,
                 max_segment_millis: 33_499,
@@ -51,6 +52,7 @@ impl Stream {
             let frames = group.iter().map(|shot| JobFrame {
                 captured_at: START.plus_millis(shot.millis),
                 jpeg: jpeg(*shot),
+                caption: None,
             });
             let stream = StreamSoFar { timeline, ..StreamSoFar::NEW };
             let outcome = encoder.encode(&EncodeJob { stream, frames: frames.collect() }).unwrap();

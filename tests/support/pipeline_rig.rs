@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stream_processor::demo::feed::{frame_message, frame_path};
 use stream_processor::encode::{
-    EncodeError, EncodeJob, EncodeOutcome, EncodedSegment, FrameFault, RejectedFrame,
+    Caption, EncodeError, EncodeJob, EncodeOutcome, EncodedSegment, FrameFault, RejectedFrame,
 };
 use stream_processor::media::Playback;
 use stream_processor::media::timeline::{
@@ -19,6 +19,7 @@ use stream_processor::media::timeline::{
 use stream_processor::model::{ClaimedIds, Clock, DeviceKey, EventId, ManualClock, UtcMillis};
 use stream_processor::pipeline::accumulator::{AccumulatorSettings, HeldFrame};
 use stream_processor::pipeline::attempt::Stages;
+use stream_processor::pipeline::captions::Captions;
 use stream_processor::pipeline::ports::{Committed, Encode, Observer};
 use stream_processor::pipeline::worker::{Gauge, Worker, WorkerGauges, WorkerSettings};
 use stream_processor::session::SessionRules;
@@ -40,6 +41,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// What sessions go by in every test.
 pub const SESSIONS: SessionRules = SessionRules {
     offline_threshold: Duration::from_secs(60),
+    commit_every: Duration::from_secs(45),
     max_duration: Some(Duration::from_secs(7_200)),
 };
 /// How long a test waits for what must come, by the machine's clock.
@@ -57,6 +59,8 @@ pub struct StubEncoder {
     pub open: watch::Sender<bool>,
     /// How many jobs came.
     pub begun: AtomicUsize,
+    /// What was to be written on the pictures of the jobs that were done.
+    pub captions: Mutex<Vec<Option<Caption>>>,
     /// The capture times of the jobs that were done, in their order.
     pub done: Mutex<Vec<Vec<UtcMillis>>>,
 }
@@ -107,6 +111,7 @@ impl Encode for StubEncoder {
             RejectedFrame { frame, fault: FrameFault::Undecodable, detail }
         };
         let rejected = bad.into_iter().map(rejected).collect();
+        self.captions.lock().unwrap().extend(job.frames.into_iter().map(|frame| frame.caption));
         self.done.lock().unwrap().push(shown.iter().map(|frame| frame.captured_at).collect());
         Ok(EncodeOutcome { segments, rejected, timeline, cpu_micros: 0 })
     }
@@ -168,6 +173,7 @@ pub struct Rig {
     pub clock: Arc<ManualClock>,
     pub store: Store,
     pub settings: AccumulatorSettings,
+    pub captions: Option<Captions>,
 }
 
 /// A running worker.
@@ -221,7 +227,8 @@ impl Rig {
             max_held_per_device: 24,
             forget_after: Duration::from_secs(3_600),
         };
-        Self { base, clock: Arc::new(ManualClock::new(START)), store, settings }
+        let clock = Arc::new(ManualClock::new(START));
+        Self { base, clock, store, settings, captions: None }
     }
 
     /// Starts a worker on the feed.
@@ -231,6 +238,7 @@ impl Rig {
             most_frames: AtomicUsize::new(usize::MAX),
             open: watch::Sender::new(true),
             begun: AtomicUsize::new(0),
+            captions: Mutex::default(),
             done: Mutex::default(),
         });
         let seen = Arc::new(Seen::default());
@@ -243,6 +251,7 @@ impl Rig {
             settler: source.settler(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             observer: Arc::clone(&seen) as _,
+            captions: self.captions.clone(),
             missing_file_patience: PATIENCE,
         };
         let settings = WorkerSettings {

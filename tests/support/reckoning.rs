@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stream_processor::model::{DeviceKey, EventId};
-use stream_processor::store::{Store, StoreSettings};
+use stream_processor::store::Store;
 
 use super::broker::Broker;
 use super::camera::{Entry, Fleet};
@@ -44,13 +44,12 @@ impl<'a> Reckoning<'a> {
         topic: &str,
         subscription: &'static str,
         partitions: u32,
-        base: &std::path::Path,
+        store: Store,
     ) -> Self {
         let parts = match partitions {
             0 => vec![topic.to_owned()],
             _ => (0..partitions).map(|n| format!("{topic}-partition-{n}")).collect(),
         };
-        let store = Store::at(base, StoreSettings::default()).expect("the storage");
         let topic = topic.to_owned();
         Self { broker, topic, subscription, partitions: parts, store, entries_checked: 0 }
     }

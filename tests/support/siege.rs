@@ -13,6 +13,7 @@ use stream_processor::store::layout::hls_folder;
 use super::broker::Broker;
 use super::camera::{Fleet, FleetPlan};
 use super::history::watch::Watcher;
+use super::place::Place;
 use super::reckoning::Reckoning;
 use super::worker::{self, Worker};
 
@@ -94,7 +95,7 @@ pub struct Siege<'a> {
     plan: SiegePlan,
     rng: ChaCha8Rng,
     fleet: Fleet,
-    base: tempfile::TempDir,
+    place: Place,
     logs: tempfile::TempDir,
     watchers: Vec<Watcher>,
     reckoning: Reckoning<'a>,
@@ -104,14 +105,14 @@ pub struct Siege<'a> {
 }
 
 impl<'a> Siege<'a> {
-    pub async fn begin(broker: &'a Broker, plan: SiegePlan) -> Self {
-        let base = tempfile::tempdir().expect("a folder");
+    pub async fn begin(broker: &'a Broker, plan: SiegePlan, place: Place) -> Self {
         let topic = broker.topic("crash");
         if plan.partitions > 0 {
             broker.create_partitioned(&topic, plan.partitions).await;
         }
         broker.create_subscription(&topic, SUBSCRIPTION).await;
-        let reckoning = Reckoning::new(broker, &topic, SUBSCRIPTION, plan.partitions, base.path());
+        let store = place.store.clone();
+        let reckoning = Reckoning::new(broker, &topic, SUBSCRIPTION, plan.partitions, store);
         let fleet_plan = FleetPlan {
             seed: plan.seed,
             client: plan.client,
@@ -119,8 +120,8 @@ impl<'a> Siege<'a> {
             batching: plan.batching,
             backlog_step: plan.backlog_step,
         };
-        let fleet = Fleet::start(broker, &topic, base.path(), &fleet_plan).await;
-        let hls = |device| base.path().join(hls_folder(device));
+        let fleet = Fleet::start(broker, &topic, &place.base, &fleet_plan).await;
+        let hls = |device| place.base.join(hls_folder(device));
         let watchers = fleet.devices.iter().map(|device| Watcher::of(&hls(device))).collect();
         Self {
             plan,
@@ -129,7 +130,7 @@ impl<'a> Siege<'a> {
             fleet,
             watchers,
             reckoning,
-            base,
+            place,
             workers_started: 0,
             figures: Figures::default(),
             begun: Instant::now(),
@@ -139,11 +140,10 @@ impl<'a> Siege<'a> {
     fn start(&mut self, points: &str) -> Worker {
         self.workers_started += 1;
         let name = self.name(self.workers_started);
-        let variables = [
+        let mut variables = vec![
             ("PULSAR_SERVICE_URL", self.reckoning.broker.service_url.clone()),
             ("PULSAR_TOPIC", self.reckoning.topic.clone()),
             ("PULSAR_SUBSCRIPTION", SUBSCRIPTION.to_owned()),
-            ("STORAGE_BASE_PATH", self.base.path().display().to_string()),
             ("PROCESSING_SEGMENT_DURATION_SECONDS", "2".to_owned()),
             ("PROCESSING_FRAMES_PER_SEGMENT", "4".to_owned()),
             ("PROCESSING_MAX_FRAMES_HELD_PER_DEVICE", "24".to_owned()),
@@ -151,6 +151,7 @@ impl<'a> Siege<'a> {
             ("PROCESSING_QUALITY", "low".to_owned()),
             ("PATH", std::env::var("PATH").unwrap_or_default()),
         ];
+        variables.extend(self.place.variables.clone());
         Worker::start(self.logs.path(), &name, &variables, points)
     }
 
@@ -158,8 +159,9 @@ impl<'a> Siege<'a> {
     fn start_with(&mut self, point: &str) -> Worker {
         let passes = self.rng.random_range(0..4);
         // What happens once in a while is not waited for several times.
-        let is_rare =
-            ["heal.", "commit.init", "commit.history"].iter().any(|p| point.starts_with(p));
+        let is_rare = ["heal.", "commit.init", "commit.history", "commit.claim"]
+            .iter()
+            .any(|p| point.starts_with(p));
         if passes == 0 || is_rare {
             return self.start(&format!("{point}=return"));
         }
@@ -328,7 +330,7 @@ impl<'a> Siege<'a> {
     }
 
     fn hls(&self, device: &stream_processor::model::DeviceKey) -> std::path::PathBuf {
-        self.base.path().join(hls_folder(device))
+        self.place.base.join(hls_folder(device))
     }
 
     /// Checks every version of every playlist that was seen, and every media file.

@@ -19,6 +19,7 @@ fn event(device: &str, number: u64) -> FrameEvent {
         event_id: EventId::new(&format!("{device}-{number}")).unwrap(),
         device: DeviceKey::new("client", device).unwrap(),
         captured_at: START.plus_millis(i64::try_from(number).unwrap() * 5_000),
+        utc_offset_secs: 0,
         frame_path: format!("{device}/{number}.jpg"),
         request_id: String::new(),
     }

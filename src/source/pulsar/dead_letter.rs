@@ -15,10 +15,10 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::PulsarError;
-use super::backoff::Backoff;
 use super::client::{Clients, durable_from_earliest};
 use super::lane_state::ParkJob;
 use super::settings::PulsarSettings;
+use crate::model::Backoff;
 use crate::source::DeliveryId;
 
 /// The subscription that keeps what is parked: a topic without one deletes its messages.

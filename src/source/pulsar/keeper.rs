@@ -14,13 +14,13 @@ use tracing::{info, warn};
 
 use super::PulsarError;
 use super::admin::PulsarAdmin;
-use super::backoff::Backoff;
 use super::client::Clients;
 use super::dead_letter::DeadLetters;
 use super::health::HealthCells;
 use super::lane::{Equipment, Lane, Order};
 use super::lane_state::ParkJob;
 use super::settings::PulsarSettings;
+use crate::model::Backoff;
 use crate::source::{Delivery, DeliveryId, Settlement};
 
 struct LaneHandle {

@@ -17,11 +17,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::PulsarError;
-use super::backoff::Backoff;
 use super::client::{Clients, LaneConsumer};
 use super::health::HealthCells;
 use super::lane_state::{Act, LaneState, Message, Original, ParkJob, Position};
 use super::settings::PulsarSettings;
+use crate::model::Backoff;
 use crate::source::{Delivery, DeliveryId, Settlement};
 
 /// What a lane is told.

@@ -11,7 +11,6 @@
 //! ```
 
 mod admin;
-mod backoff;
 mod client;
 mod dead_letter;
 mod health;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider,
+};
 
 use crate::config::StorageBackend;
 
@@ -62,7 +64,11 @@ pub(in crate::store) fn connect(
                     builder = builder.with_service_account_path(file.display().to_string());
                 }
                 // Another server than Google's knows none of Google's identities.
-                None if endpoint_url.is_some() => builder = builder.with_skip_signature(true),
+                None if endpoint_url.is_some() => {
+                    let nobody = GcpCredential { bearer: String::new() };
+                    builder =
+                        builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+                }
                 None => {}
             }
             Some(Arc::new(builder.build()?))

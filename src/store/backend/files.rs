@@ -258,7 +258,15 @@ impl Backend for Files {
     fn lock(&self, path: &str, wait: Duration) -> Result<Option<Lock>, StoreError> {
         let io = |source| StoreError::io("lock", path.into(), source);
         let mut options = OpenOptions::new();
-        let file = self.base.open_with(path, options.write(true).create(true)).map_err(io)?;
+        options.write(true).create(true);
+        let file = match self.base.open_with(path, &options) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.create_folder(split(path).0).map_err(io)?;
+                self.base.open_with(path, &options)
+            }
+            opened => opened,
+        };
+        let file = file.map_err(io)?;
         let since = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

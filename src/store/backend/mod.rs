@@ -18,7 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::StoreError;
-use super::steps::WriteSteps;
+use super::steps::{self, WriteSteps};
+use crate::crash_point::reached;
 use crate::model::UtcMillis;
 
 pub(super) use connect::connect;
@@ -147,6 +148,16 @@ pub(super) trait Backend: Send + Sync {
     /// Removes a file. Not durably: what is removed is left over, and may come back after a
     /// power cut. Whether there was one.
     fn remove(&self, path: &str) -> Result<bool, StoreError>;
+
+    /// The same of many files; of each, whether there was one.
+    fn remove_all(&self, paths: &[String]) -> Result<Vec<bool>, StoreError> {
+        let remove = |path: &String| {
+            let removed = self.remove(path);
+            reached(steps::ONE_REMOVED);
+            removed
+        };
+        paths.iter().map(remove).collect()
+    }
 
     /// Removes a folder that has become empty, where folders exist.
     fn remove_folder(&self, folder: &str) -> Result<(), StoreError>;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
@@ -179,6 +180,23 @@ impl Backend for Objects {
         let removed =
             self.ask("remove", path, async |location| self.bucket.delete(&location).await)?;
         Ok(removed.is_some())
+    }
+
+    /// Up to a thousand with one request where the server can do that.
+    fn remove_all(&self, paths: &[String]) -> Result<Vec<bool>, StoreError> {
+        let io = |path: &str, source| StoreError::io("remove", path.into(), source);
+        let locate = |path: &String| self.location(path).map_err(|e| io(path, e));
+        let locations = paths.iter().map(locate).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = paths.first() else { return Ok(Vec::new()) };
+        let removed =
+            self.bucket.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
+        let ignore_absent = |result| match result {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let all = removed.map(ignore_absent).try_collect::<Vec<()>>();
+        self.runtime.block_on(all).map_err(|e| io(first, io_error(e)))?;
+        Ok(vec![true; paths.len()])
     }
 
     /// There are no folders in a bucket.

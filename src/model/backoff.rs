@@ -1,32 +1,32 @@
-//! How long to pause before trying again. Pure but for the dice.
-
 use std::time::Duration;
 
 use rand::RngExt;
 
-/// Pauses that double from the shortest to the longest, each cut by up to a half at random, so
-/// that workers which lost one broker together do not come back together.
+/// How long to pause before trying again: pauses that double from the shortest to the longest,
+/// each cut by up to a half at random, so that processes which lost a server together do not come
+/// back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    /// Pauses from `min` to `max`.
+    pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, next: min }
     }
 
     /// The next pause.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.max);
         whole.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
     /// It went well for a while: starts from the shortest again.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.min;
     }
 }

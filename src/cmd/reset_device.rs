@@ -1,0 +1,67 @@
+//! `reset-device`: a device's stream begun anew.
+
+use std::sync::Arc;
+
+use super::assembly::{open_store, retention_settings, target_duration_secs};
+use super::cleanup::mebibytes;
+use super::{CommandError, say};
+use crate::cli::ResetDeviceArgs;
+use crate::config::Config;
+use crate::model::{DeviceKey, SystemClock};
+use crate::retention::{Reset, ResetReport, Resetter};
+
+/// Begins the device's stream anew, or says what would go.
+///
+/// # Errors
+/// A worker that owns the device, a device of which there is nothing, a storage that fails.
+pub async fn run(config: Config, args: ResetDeviceArgs) -> Result<(), CommandError> {
+    let key = DeviceKey::new(&args.client, &args.device).map_err(|e| {
+        CommandError::because(format!("{:?} {:?} is no device", args.client, args.device), e)
+    })?;
+    let store = open_store(&config.storage, &config.processing).await?;
+    let resetter = Resetter::new(
+        store,
+        Arc::new(SystemClock),
+        retention_settings(&config),
+        config.archive.offline_threshold,
+        target_duration_secs(config.processing.segment_duration_secs),
+    );
+    let how = Reset {
+        dry_run: args.dry_run,
+        force: args.force,
+        with_frames: args.with_frames,
+        with_archives: args.with_archives,
+    };
+    let report = resetter
+        .reset(&key, how)
+        .await
+        .map_err(|e| CommandError::because("the device was not reset", e))?;
+    tell(&key, &report, args.dry_run);
+    Ok(())
+}
+
+fn tell(key: &DeviceKey, report: &ResetReport, dry_run: bool) {
+    let would = if dry_run { "would be " } else { "" };
+    say(&format!(
+        "{key}: {} files of its stream ({:.1} MiB) {would}removed; it {} with segment {}",
+        report.stream.files,
+        mebibytes(report.stream.bytes),
+        if dry_run { "would go on" } else { "goes on" },
+        report.next_segment,
+    ));
+    if report.state_was_lost {
+        say("its state was lost or could not be read: the number is after all that was found");
+    }
+    if report.unarchived > 0 {
+        say(&format!("{} segments among them were still to be archived", report.unarchived));
+    }
+    for (what, tally) in [("frames", report.frames), ("files of archives", report.archive_files)] {
+        if tally.files > 0 {
+            say(&format!(
+                "{} {what} ({:.1} MiB) {would}removed",
+                tally.files,
+                mebibytes(tally.bytes)
+            ));
+        }
+    }
+}
