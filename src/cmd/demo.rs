@@ -15,7 +15,9 @@ use super::{CommandError, say};
 use crate::cli::DemoArgs;
 use crate::config::{Config, StorageConfig};
 use crate::demo::{Cameras, CamerasConfig};
+use crate::http::archives::Archives;
 use crate::http::auth::Gate;
+use crate::http::export::{ExportSettings, Exports};
 use crate::http::page::{self, DeviceDirectory, DeviceView, Lag, Presence};
 use crate::http::playback::{Playback, PlaybackSettings, SegmentCaching};
 use crate::http::serve;
@@ -31,6 +33,10 @@ const OFFLINE_AFTER_SECS: f64 = 60.0;
 const KEEP_FRAMES: Duration = Duration::from_secs(120);
 /// How often the line on the terminal changes, and how often one is written elsewhere.
 const LINE_EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// The longest clip, and how many at once.
+const MAX_CLIP: Duration = Duration::from_secs(3_600);
+const MAX_CLIPS: usize = 4;
 
 /// Runs the demonstration until its time is up or it is told to stop.
 ///
@@ -58,7 +64,17 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
         gate.clone(),
         PlaybackSettings { segments: SegmentCaching::Revalidate, ..PlaybackSettings::default() },
     );
-    let router = page::router(Arc::clone(&directory) as _, gate).merge(playback.router());
+    let exports = Exports::new(
+        parts.store.clone(),
+        gate.clone(),
+        Arc::new(SystemClock),
+        ExportSettings { max_clip: MAX_CLIP, max_clips: MAX_CLIPS },
+    );
+    let archives = Archives::new(parts.store.clone(), gate.clone());
+    let router = page::router(Arc::clone(&directory) as _, gate)
+        .merge(playback.router())
+        .merge(exports.router())
+        .merge(archives.router());
     let address =
         listener.local_addr().map_err(|e| CommandError::because("the page has no address", e))?;
     say(&format!("Watch {} cameras at http://{address}/ (Ctrl-C ends)", args.cameras));
