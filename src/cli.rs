@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -65,6 +66,10 @@ pub enum Command {
     Export(ExportCommand),
     /// Saves the frame nearest to an instant, as it was uploaded.
     Still(StillCommand),
+    /// Serves streams, archives, clips and a page of all cameras, from the storage alone.
+    Serve(ServeCommand),
+    /// Makes a link that opens a client's or one device's streams for a while.
+    SignUrl(SignUrlCommand),
     /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -251,6 +256,41 @@ pub struct StillArgs {
     pub force: bool,
 }
 
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeCommand {
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ServeSettings>,
+}
+
+/// `sign-url`.
+#[derive(Debug, Args)]
+pub struct SignUrlCommand {
+    /// What to open.
+    #[command(flatten)]
+    pub args: SignUrlArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<SignUrlSettings>,
+}
+
+/// What a link opens, and for how long.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct SignUrlArgs {
+    /// Whose devices.
+    pub client: String,
+    /// Which one; all of them if it is left out.
+    pub device: Option<String>,
+    /// How long it lasts: 30m, 1h, 7d.
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = lasting)]
+    pub lasts: Duration,
+    /// What to put before it, such as https://streams.example.com.
+    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+    pub base_url: String,
+}
+
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct DemoCommand {
@@ -327,6 +367,16 @@ impl DemoSize {
             Self::Hd1080 => (1920, 1080),
         }
     }
+}
+
+/// A day is 24 hours here, whatever the clocks do.
+fn lasting(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let other = || text.parse::<jiff::SignedDuration>().ok()?.try_into().ok();
+    days.map(|days| Duration::from_secs(u64::from(days) * 86_400))
+        .or_else(other)
+        .filter(|lasts: &Duration| !lasts.is_zero())
+        .ok_or_else(|| "it takes a duration such as 30m, 1h or 7d".into())
 }
 
 fn interval_millis(text: &str) -> Result<u32, String> {
@@ -408,6 +458,22 @@ pub struct ArchiveCleanupSettings;
 
 impl SettingScope for ArchiveCleanupSettings {
     const GROUPS: &'static [Group] = &[Group::Storage, Group::Archive, Group::Metrics, Group::Log];
+}
+
+/// What serving uses.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeSettings;
+
+impl SettingScope for ServeSettings {
+    const GROUPS: &'static [Group] = &[Group::Serve, Group::Storage, Group::Metrics, Group::Log];
+}
+
+/// What signing uses.
+#[derive(Clone, Copy, Debug)]
+pub struct SignUrlSettings;
+
+impl SettingScope for SignUrlSettings {
+    const GROUPS: &'static [Group] = &[Group::Serve, Group::Log];
 }
 
 /// The settings that were given as flags, not yet judged. Made from the tables in

@@ -21,6 +21,7 @@
 //! | [`retention`] | what has gone from a device, and what may go | removes what a playlist lists |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
+//! | [`fleet`] | which devices a storage has and how each is | changes anything, reads media |
 //! | `crash_point` | where tests have the process killed | is in a release |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
 //! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
@@ -38,6 +39,7 @@ mod crash_point;
 pub mod demo;
 pub mod encode;
 pub mod export;
+pub mod fleet;
 pub mod http;
 pub mod logging;
 pub mod media;

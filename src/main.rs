@@ -58,6 +58,15 @@ fn main() -> ExitCode {
         Some(Command::Still(command)) => {
             with(command.settings.or(cli.settings), QUIET, |c| cmd::export::still(c, command.args))
         }
+        Some(Command::Serve(command)) => {
+            with(command.settings.or(cli.settings), &[], cmd::serve::run)
+        }
+        Some(Command::SignUrl(command)) => {
+            let args = command.args;
+            with(command.settings.or(cli.settings), QUIET, |c| async move {
+                cmd::sign_url::run(&c, &args)
+            })
+        }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
 }

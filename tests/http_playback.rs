@@ -255,16 +255,18 @@ async fn a_playlist_is_compressed_for_who_asks_and_media_never_is() {
 struct OneCamera;
 
 impl DeviceDirectory for OneCamera {
-    fn devices(&self) -> Vec<DeviceView> {
-        vec![DeviceView {
+    fn devices(&self) -> Arc<Vec<DeviceView>> {
+        Arc::new(vec![DeviceView {
             key: DeviceKey::new("acme", "gate").unwrap(),
             name: "<script>".into(),
             last_frame_at: None,
             presence: Presence::Starting,
             segment_count: 0,
             error: None,
-        }]
+        }])
     }
+
+    fn shown(&self, _: &[&DeviceView]) {}
 
     fn now(&self) -> UtcMillis {
         UtcMillis(0)
@@ -273,7 +275,8 @@ impl DeviceDirectory for OneCamera {
 
 #[tokio::test]
 async fn the_page_names_only_what_it_serves_and_allows_nothing_else() {
-    let (port, _stop) = serving(page::router(Arc::new(OneCamera))).await;
+    let gate = Gate::open(None, Arc::new(SystemClock));
+    let (port, _stop) = serving(page::router(Arc::new(OneCamera), gate)).await;
     let page = ask(port, "GET", "/", "").await;
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
     let text = page.text();

@@ -15,8 +15,10 @@ use super::{CommandError, say};
 use crate::cli::DemoArgs;
 use crate::config::{Config, StorageConfig};
 use crate::demo::{Cameras, CamerasConfig};
+use crate::http::archives::Archives;
 use crate::http::auth::Gate;
-use crate::http::page::{self, DeviceDirectory, DeviceView, Presence};
+use crate::http::export::{ExportSettings, Exports};
+use crate::http::page::{self, DeviceDirectory, DeviceView, Lag, Presence};
 use crate::http::playback::{Playback, PlaybackSettings, SegmentCaching};
 use crate::http::serve;
 use crate::model::{Clock, DeviceKey, SystemClock, UtcMillis};
@@ -31,6 +33,10 @@ const OFFLINE_AFTER_SECS: f64 = 60.0;
 const KEEP_FRAMES: Duration = Duration::from_secs(120);
 /// How often the line on the terminal changes, and how often one is written elsewhere.
 const LINE_EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// The longest clip, and how many at once.
+const MAX_CLIP: Duration = Duration::from_secs(3_600);
+const MAX_CLIPS: usize = 4;
 
 /// Runs the demonstration until its time is up or it is told to stop.
 ///
@@ -52,12 +58,23 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
         names: cameras.names().map(|(key, name)| (key.clone(), name.to_owned())).collect(),
         segment_secs: config.processing.segment_duration_secs.into(),
     });
+    let gate = Gate::open(None, Arc::new(SystemClock));
     let playback = Playback::new(
         parts.store.clone(),
-        Gate::open(None, Arc::new(SystemClock)),
+        gate.clone(),
         PlaybackSettings { segments: SegmentCaching::Revalidate, ..PlaybackSettings::default() },
     );
-    let router = page::router(Arc::clone(&directory) as _).merge(playback.router());
+    let exports = Exports::new(
+        parts.store.clone(),
+        gate.clone(),
+        Arc::new(SystemClock),
+        ExportSettings { max_clip: MAX_CLIP, max_clips: MAX_CLIPS },
+    );
+    let archives = Archives::new(parts.store.clone(), gate.clone());
+    let router = page::router(Arc::clone(&directory) as _, gate)
+        .merge(playback.router())
+        .merge(exports.router())
+        .merge(archives.router());
     let address =
         listener.local_addr().map_err(|e| CommandError::because("the page has no address", e))?;
     say(&format!("Watch {} cameras at http://{address}/ (Ctrl-C ends)", args.cameras));
@@ -192,12 +209,15 @@ impl Directory {
 }
 
 impl DeviceDirectory for Directory {
-    fn devices(&self) -> Vec<DeviceView> {
+    fn devices(&self) -> Arc<Vec<DeviceView>> {
         let known: std::collections::HashMap<_, _> = self.reporter.devices().into_iter().collect();
         let now = self.now();
         let view = |(key, name): &(DeviceKey, String)| {
             let summary = known.get(key).cloned().unwrap_or_default();
-            let lag = summary.committed_until.map(|at| now.since(at).as_secs_f64());
+            let lag = summary.committed_until.map(|at| {
+                let secs = now.since(at).as_secs_f64();
+                Lag { silent_secs: secs, behind_secs: secs }
+            });
             DeviceView {
                 key: key.clone(),
                 name: name.clone(),
@@ -207,8 +227,11 @@ impl DeviceDirectory for Directory {
                 error: summary.trouble.or(summary.refusal),
             }
         };
-        self.names.iter().map(view).collect()
+        Arc::new(self.names.iter().map(view).collect())
     }
+
+    /// What is shown of them is in memory in any case.
+    fn shown(&self, _: &[&DeviceView]) {}
 
     fn now(&self) -> UtcMillis {
         SystemClock.now()

@@ -12,6 +12,8 @@ pub mod offline_checker;
 mod ops;
 mod redis;
 pub mod reset_device;
+pub mod serve;
+pub mod sign_url;
 mod signals;
 
 use std::error::Error;

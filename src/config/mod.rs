@@ -15,6 +15,7 @@ mod pulsar;
 mod reader;
 mod redis;
 mod retention;
+mod serve;
 mod setting;
 mod sources;
 mod storage;
@@ -34,6 +35,7 @@ pub use pulsar::PulsarConfig;
 pub use reader::Problem;
 pub use redis::RedisConfig;
 pub use retention::RetentionConfig;
+pub use serve::{ServeConfig, SigningKey};
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
@@ -95,6 +97,8 @@ pub enum Group {
     Archive,
     /// The text that is burnt in.
     Watermark,
+    /// Streams to viewers.
+    Serve,
     /// The log.
     Log,
 }
@@ -111,6 +115,7 @@ impl Group {
         Self::Redis,
         Self::Archive,
         Self::Watermark,
+        Self::Serve,
     ];
 
     /// What the names of its variables begin with.
@@ -124,6 +129,7 @@ impl Group {
             Self::Retention => "RETENTION_",
             Self::Archive => "ARCHIVE_",
             Self::Watermark => "WATERMARK_",
+            Self::Serve => "SERVE_",
             Self::Log => "LOG_",
         }
     }
@@ -139,6 +145,7 @@ impl Group {
             Self::Retention => "Retention",
             Self::Archive => "Archive",
             Self::Watermark => "Watermark",
+            Self::Serve => "Serving",
             Self::Log => "Log",
         }
     }
@@ -154,6 +161,7 @@ impl Group {
             Self::Retention => retention::SETTINGS,
             Self::Archive => archive::SETTINGS,
             Self::Watermark => watermark::SETTINGS,
+            Self::Serve => serve::SETTINGS,
             Self::Log => log::SETTINGS,
         }
     }
@@ -183,6 +191,8 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// The text that is burnt in.
     pub watermark: WatermarkConfig,
+    /// Streams to viewers.
+    pub serve: ServeConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -221,6 +231,7 @@ impl Config {
             retention: retention::read(&mut reader),
             archive: archive::read(&mut reader),
             watermark: watermark::read(&mut reader),
+            serve: serve::read(&mut reader),
             log: log::read(&mut reader),
         };
         let (problems, notices) = reader.finish();

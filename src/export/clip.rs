@@ -1,7 +1,10 @@
 //! A clip's effects: finds what is kept of a device, looks at the segments of the span, then
 //! hands on the bytes of the file part by part. Each segment is read twice, one at a time.
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::coverage::{Coverage, Piece};
 use super::{ExportError, StoreError};
@@ -10,6 +13,9 @@ use crate::media::clip::{Clip, ClipPlan, ClipSpan, SegmentBytes};
 use crate::model::{DeviceKey, SessionId};
 use crate::store::layout::{ARCHIVE_FILE, Place};
 use crate::store::{DeviceFolder, Store};
+
+/// How much of the header's SHA-256 tells one clip from another.
+const TAG_BYTES: usize = 16;
 
 /// What is kept of a device.
 ///
@@ -95,6 +101,38 @@ impl ClipFile {
     #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
     pub fn duration_secs(&self) -> f64 {
         self.clip.duration_ticks() as f64 / 90_000.0
+    }
+
+    /// Changes with the file: an ETag without the quotes.
+    pub fn tag(&self) -> String {
+        // The header has the size and the time of every picture.
+        let digest = Sha256::digest(self.clip.header());
+        digest.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Some bytes of the file from the beginning of `range` on, at most to its end: those of the
+    /// header, or of one part. None when it is empty or begins after the file.
+    ///
+    /// # Errors
+    /// As [`ClipFile::part`].
+    pub async fn bytes(&self, range: Range<u64>) -> Result<Bytes, ExportError> {
+        let header = self.clip.header();
+        let header_bytes = header.len() as u64;
+        let (bytes, place) = if range.start < header_bytes {
+            (header.clone(), 0..header_bytes)
+        } else {
+            let mut parts = self.clip.parts().iter();
+            let Some(index) = parts.position(|part| part.place_bytes.contains(&range.start)) else {
+                return Ok(Bytes::new());
+            };
+            let place = self.clip.parts().get(index).map(|part| part.place_bytes.clone());
+            (self.part(index).await?, place.unwrap_or_default())
+        };
+        let within = |at: u64| {
+            let at = at.clamp(place.start, place.end) - place.start;
+            usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len())
+        };
+        Ok(bytes.slice(within(range.start)..within(range.end)))
     }
 
     /// What the file begins with.

@@ -8,13 +8,17 @@
 //! | [`auth`] | who may see which device |
 //! | [`playback`] | the HLS files of the storage, read only |
 //! | [`snapshot`] | a playlist as a finished one, whole or in part (pure) |
+//! | [`export`] | clips and stills to save |
+//! | [`archives`] | the list of a device's archives |
 //! | [`byte_range`] | `Range` and `If-Range` (pure) |
 //! | [`page`] | the page that shows every camera, and what it asks for |
 //!
 //! Architecture invariant: nothing here changes anything; what is served is read, or handed in.
 
+pub mod archives;
 pub mod auth;
 pub mod byte_range;
+pub mod export;
 pub mod health;
 pub mod metrics;
 pub mod ops;

@@ -74,6 +74,18 @@ impl Span {
     }
 }
 
+/// The instant that the query gives under this name; none without the name or its value.
+///
+/// # Errors
+/// [`SnapshotError::Time`].
+pub fn instant(query: &str, name: &'static str) -> Result<Option<UtcMillis>, SnapshotError> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.filter(|(key, _)| *key == name).last() {
+        Some((_, value)) => time(name, value),
+        None => Ok(None),
+    }
+}
+
 /// A plus sign stays one: it is part of a zone far more often than it is a space.
 fn time(key: &'static str, value: &str) -> Result<Option<UtcMillis>, SnapshotError> {
     let value = percent_decode_str(value).decode_utf8_lossy();

@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::layout::{ARCHIVE_FILE, PLAYLIST_FILE, Place, is_plain};
+use super::layout::{ARCHIVE_FILE, PLAYLIST_FILE, Place, STATE_FILE, is_plain};
 use super::{About, Fetched, Store, StoreError};
 use crate::model::{DeviceKey, SessionId};
 
 /// A file that a viewer may ask for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StreamFile {
+    /// What is durable of the device, for who lists devices; nobody is served it.
+    State,
     /// The live playlist.
     Playlist,
     /// A media or init file of the live stream, by its name.
@@ -29,6 +31,7 @@ impl StreamFile {
     /// Its folder and its name; none if the name is not a single plain one.
     fn place(&self) -> Option<(Place<'_>, &str)> {
         let (place, name) = match self {
+            Self::State => (Place::Hls, STATE_FILE),
             Self::Playlist => (Place::Hls, PLAYLIST_FILE),
             Self::Segment(name) => (Place::Segments, name.as_str()),
             Self::ArchivePlaylist(id) => (Place::Archive(id), PLAYLIST_FILE),

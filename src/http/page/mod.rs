@@ -3,130 +3,88 @@
 //! All of the page is in the binary, hls.js included (Apache-2.0, its licence beside it):
 //! nothing is fetched from anywhere else.
 
+pub mod listing;
+
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::RawQuery;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::playback::address::playlist_url;
-use crate::model::{DeviceKey, UtcMillis};
+use super::auth::Gate;
+use crate::model::UtcMillis;
+use listing::{Ask, Counts, Listed};
+
+pub use listing::{DeviceView, Lag, Presence};
 
 /// Whoever knows the devices.
 pub trait DeviceDirectory: Send + Sync + 'static {
     /// Every device, in the order to show them. Called about once a second for each open
     /// page: it must be quick and must not block.
-    fn devices(&self) -> Vec<DeviceView>;
+    fn devices(&self) -> Arc<Vec<DeviceView>>;
+
+    /// Somebody looks at these now: they are worth being up to date.
+    fn shown(&self, devices: &[&DeviceView]);
 
     /// The time that lags are measured against.
     fn now(&self) -> UtcMillis;
 }
 
-/// How a device is, as its viewer sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Presence {
-    /// Nothing was committed yet.
-    Starting,
-    /// The last commit is as recent as it should be.
-    Live,
-    /// It is not, but frames may still come.
-    Late,
-    /// There was no frame for so long that the camera counts as gone.
-    Offline,
-}
-
-impl Presence {
-    /// Judges by the lag of the last committed frame, in seconds. A stream whose segments
-    /// last `segment_secs` is up to two of them behind when all is well: the one that is
-    /// being filled, and the time to encode and fetch; it is offline after
-    /// `offline_after_secs`, but never before it is late.
-    pub fn judge(lag_secs: Option<f64>, segment_secs: f64, offline_after_secs: f64) -> Self {
-        let late_after_secs = 2.0 * segment_secs + 2.0;
-        match lag_secs {
-            None => Self::Starting,
-            Some(lag) if lag <= late_after_secs => Self::Live,
-            Some(lag) if lag <= offline_after_secs.max(2.0 * late_after_secs) => Self::Late,
-            Some(_) => Self::Offline,
-        }
-    }
-}
-
-/// One device as the page shows it.
-#[derive(Clone, PartialEq, Debug)]
-pub struct DeviceView {
-    /// Who it is.
-    pub key: DeviceKey,
-    /// What to call it; the device id when there is nothing better.
-    pub name: String,
-    /// When its last committed frame was taken.
-    pub last_frame_at: Option<UtcMillis>,
-    /// How it is.
-    pub presence: Presence,
-    /// How many segments its window lists.
-    pub segment_count: u64,
-    /// What went wrong last, in a sentence, while it is still of interest.
-    pub error: Option<String>,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Listing<'a> {
+struct Answer<'a> {
     now: String,
     version: &'a str,
+    total: usize,
+    counts: Counts,
+    clients: Vec<&'a str>,
     devices: Vec<Listed<'a>>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Listed<'a> {
-    name: &'a str,
-    client: &'a str,
-    device: &'a str,
-    last_frame_at: Option<String>,
-    lag_secs: Option<f64>,
-    state: Presence,
-    segment_count: u64,
-    playlist: String,
-    error: Option<&'a str>,
-}
-
-fn listing(directory: &dyn DeviceDirectory) -> Response {
+/// Answers with the devices that the viewer asks for and may see.
+fn devices(
+    directory: &dyn DeviceDirectory,
+    gate: &Gate,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Response {
+    let grant = match gate.grant(headers) {
+        Ok(grant) => grant,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let ask = match Ask::from_query(query.unwrap_or_default()) {
+        Ok(ask) => ask,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
     let now = directory.now();
-    let devices = directory.devices();
-    let listed = |view| listed(view, now);
-    super::json(&Listing {
+    let all = directory.devices();
+    let found = listing::find(&all, &grant.clients, &ask);
+    directory.shown(&found.devices);
+    let listed = |view| listing::listed(view, now, gate.link_prefix(&view.key, &grant));
+    super::json(&Answer {
         now: now.to_string(),
         version: env!("CARGO_PKG_VERSION"),
-        devices: devices.iter().map(listed).collect(),
+        total: found.total,
+        counts: found.counts,
+        clients: found.clients,
+        devices: found.devices.into_iter().map(listed).collect(),
     })
 }
 
-fn listed(view: &DeviceView, now: UtcMillis) -> Listed<'_> {
-    Listed {
-        name: &view.name,
-        client: view.key.client.as_str(),
-        device: view.key.device.as_str(),
-        last_frame_at: view.last_frame_at.map(|at| at.to_string()),
-        lag_secs: view.last_frame_at.map(|at| now.since(at).as_secs_f64()),
-        state: view.presence,
-        segment_count: view.segment_count,
-        playlist: playlist_url(&view.key),
-        error: view.error.as_deref(),
-    }
-}
-
 /// The page at `/`, its parts, and `/api/devices`.
-pub fn router(directory: Arc<dyn DeviceDirectory>) -> Router {
+///
+/// The page itself is the same for everybody and is shown to everybody; what it asks for is
+/// answered to whom `gate` admits.
+pub fn router(directory: Arc<dyn DeviceDirectory>, gate: Gate) -> Router {
     let mut router = Router::new().route(
         "/api/devices",
-        get(move || {
-            let directory = directory.clone();
-            async move { listing(directory.as_ref()) }
+        get(move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
+            devices(directory.as_ref(), &gate, query.as_deref(), &headers)
         }),
     );
     for asset in ASSETS {
@@ -183,43 +141,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_camera_is_late_before_it_is_offline() {
-        let judge = |lag| Presence::judge(lag, 5.0, 60.0);
-        assert_eq!(judge(None), Presence::Starting);
-        assert_eq!(judge(Some(12.0)), Presence::Live);
-        assert_eq!(judge(Some(12.1)), Presence::Late);
-        assert_eq!(judge(Some(60.1)), Presence::Offline);
-        assert_eq!(Presence::judge(Some(70.0), 30.0, 60.0), Presence::Late);
-    }
-
-    #[test]
     fn what_is_shipped_of_others_is_small_and_has_its_licence() {
         let total: usize = ASSETS.iter().map(|asset| asset.bytes.len()).sum();
         assert!(total < 1 << 20, "{total} bytes");
         let of = |path| ASSETS.iter().find(|asset| asset.path == path).unwrap().bytes;
         let licence = String::from_utf8_lossy(of("/hls.js.LICENSE"));
         assert!(licence.contains("Apache License"));
-    }
-
-    #[test]
-    fn a_device_is_listed_with_its_lag_and_its_address() {
-        let view = DeviceView {
-            key: DeviceKey::new("demo", "cam 1").unwrap(),
-            name: "Gate".into(),
-            last_frame_at: Some(UtcMillis(1_500)),
-            presence: Presence::Live,
-            segment_count: 3,
-            error: None,
-        };
-        let listed = serde_json::to_value(listed(&view, UtcMillis(4_000))).unwrap();
-        assert_eq!(
-            listed,
-            serde_json::json!({
-                "name": "Gate", "client": "demo", "device": "cam 1",
-                "lastFrameAt": "1970-01-01T00:00:01.500Z", "lagSecs": 2.5, "state": "live",
-                "segmentCount": 3, "error": null,
-                "playlist": "/client_ids/demo/device_id/cam%201/hls/playlist.m3u8",
-            })
-        );
     }
 }

@@ -2,10 +2,15 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::model::{DeviceKey, SessionId};
+use crate::model::{ClientId, DeviceKey, SessionId};
 
 /// What needs no escape in a path segment (RFC 3986 section 3.3, `unreserved`).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The path below which everything of a client is, with a slash at its end.
+pub fn client_url(client: &ClientId) -> String {
+    format!("/client_ids/{}/", utf8_percent_encode(client.as_str(), SEGMENT))
+}
 
 /// The path below which everything of a device is, without a slash at its end.
 pub fn device_url(key: &DeviceKey) -> String {
