@@ -57,6 +57,10 @@ pub enum Command {
     OfflineChecker(OfflineCheckerCommand),
     /// Removes archives whose time is over, and what is left of half-made ones.
     ArchiveCleanup(ArchiveCleanupCommand),
+    /// Cuts a piece out of a device's stream and archives into one MP4, exact to the frame.
+    Export(ExportCommand),
+    /// Saves the frame nearest to an instant, as it was uploaded.
+    Still(StillCommand),
     /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -121,6 +125,70 @@ pub struct ArchiveCleanupArgs {
     /// Write the database's table anew from the archives.
     #[arg(long)]
     pub rebuild_database: bool,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportCommand {
+    /// What to cut out.
+    #[command(flatten)]
+    pub args: ExportArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ReadingSettings>,
+}
+
+/// What to cut out. An instant is RFC 3339 with a zone, `now`, or a time before now such as
+/// `-10m`.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct ExportArgs {
+    /// Whose device.
+    pub client: String,
+    /// Which one.
+    pub device: String,
+    /// The first instant shown: 2026-01-31T08:00:00Z, -10m, now.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    pub from: String,
+    /// The instant at which it ends.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true, default_value = "now")]
+    pub to: String,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the file if it is there already.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `still`.
+#[derive(Debug, Args)]
+pub struct StillCommand {
+    /// Which frame.
+    #[command(flatten)]
+    pub args: StillArgs,
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<ReadingSettings>,
+}
+
+/// Which frame.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub struct StillArgs {
+    /// Whose device.
+    pub client: String,
+    /// Which one.
+    pub device: String,
+    /// The instant: 2026-01-31T08:00:00Z, -10m, now.
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
+    pub at: String,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the file if it is there already.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `demo`.
@@ -255,6 +323,14 @@ pub struct DemoSettings;
 
 impl SettingScope for DemoSettings {
     const GROUPS: &'static [Group] = &[Group::Processing, Group::Watermark, Group::Log];
+}
+
+/// What commands that only read use.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadingSettings;
+
+impl SettingScope for ReadingSettings {
+    const GROUPS: &'static [Group] = &[Group::Storage, Group::Log];
 }
 
 /// What the clean-up of archives uses.

@@ -17,6 +17,7 @@
 //! | [`session`] | when a session begins and when it is over | writes media |
 //! | [`archive`] | finished sessions as archives, and their end | reads media, holds up the pipeline |
 //! | [`store`] | names, frames, the device's durable state, the commit | decides what to commit |
+//! | [`export`] | clips and stills of what is kept | changes anything |
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | `crash_point` | where tests have the process killed | is in a release |
@@ -35,6 +36,7 @@ pub mod config;
 mod crash_point;
 pub mod demo;
 pub mod encode;
+pub mod export;
 pub mod http;
 pub mod logging;
 pub mod media;

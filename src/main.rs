@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use stream_processor::cli::{
     AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
-    ENCODE_HELPER, OfflineCheckerArgs, SettingFlags, SettingScope, UpkeepSettings,
+    ENCODE_HELPER, OfflineCheckerArgs, ReadingSettings, SettingFlags, SettingScope, UpkeepSettings,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -21,6 +21,9 @@ const DEMO_DEFAULTS: &[(&str, &str)] = &[
     ("PROCESSING_SEGMENT_DURATION_SECONDS", "4"),
     ("PROCESSING_FRAMES_PER_SEGMENT", "4"),
 ];
+
+/// Who asks for a file wants to read of trouble only.
+const READING_DEFAULTS: &[(&str, &str)] = &[("LOG_LEVEL", "WARN")];
 
 fn main() -> ExitCode {
     // Before anything else: a helper wants no threads, no settings and no log.
@@ -41,6 +44,12 @@ fn main() -> ExitCode {
         }
         Some(Command::ArchiveCleanup(command)) => {
             archive_cleanup(command.args, command.settings.or(cli.settings))
+        }
+        Some(Command::Export(command)) => {
+            reading(command.settings.or(cli.settings), |c| cmd::export::run(c, command.args))
+        }
+        Some(Command::Still(command)) => {
+            reading(command.settings.or(cli.settings), |c| cmd::export::still(c, command.args))
         }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
@@ -74,6 +83,16 @@ fn archive_cleanup(
             fail(&cmd::CommandError::new(sentence), EXIT_USAGE)
         }
         Ok(config) => run(cmd::archive_cleanup::run(config, args)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn reading<R: Future<Output = Result<(), cmd::CommandError>>>(
+    flags: SettingFlags<ReadingSettings>,
+    command: impl FnOnce(Config) -> R,
+) -> ExitCode {
+    match prepare(flags, READING_DEFAULTS) {
+        Ok(config) => run(command(config)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
 }

@@ -91,13 +91,17 @@ pub(super) fn run(
         work.ledger.forget_failures_but(|_| false);
     }
     let done = work.done;
-    let outcome = Outcome {
+    let mut outcome = Outcome {
         waiting: book.ledger.failed.len(),
         database_behind: book.ledger.is_behind(),
         ..done
     };
     if book.ledger != before {
-        book.write(folder)?;
+        match book.write(folder) {
+            // In a bucket: the archives are there, and the next run finds them.
+            Err(StoreError::Overtaken { .. }) => outcome.busy = true,
+            written => written?,
+        }
     }
     Ok(outcome)
 }
@@ -195,7 +199,7 @@ impl Work<'_> {
                             "a session is archived"
                         );
                     }
-                    Err(error) if error.is_overtaken() => {}
+                    Err(error) if error.is_overtaken() => self.done.busy = true,
                     Err(error) => self.failed(&making, session, &error),
                 }
             }

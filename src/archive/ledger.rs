@@ -152,10 +152,7 @@ impl Ledger {
 
     /// Whether there is anything to do: told by the state alone.
     pub fn is_due(&self, state: &DeviceState, settings: &ArchiveSettings, now: UtcMillis) -> bool {
-        let seen_below = self.ahead.iter().map(|span| span.end);
-        let seen_below = seen_below.chain(self.failed.iter().map(|failed| failed.end));
-        let seen_below = seen_below.fold(self.archived_below, u64::max);
-        let has_finished = seen_below < finished_below(state);
+        let has_finished = self.seen_below() < finished_below(state);
         let has_room = self.failed.len() < MAX_FAILED;
         (has_finished && (has_room || !settings.enabled))
             || self.failed.iter().any(|failed| failed.is_due(now))
@@ -276,6 +273,17 @@ impl Ledger {
         self.failed.iter().find(|failed| failed.session_id == *id)
     }
 
+    /// Every segment below is of a session that was settled or has failed.
+    fn seen_below(&self) -> u64 {
+        let failed = self.failed.iter().map(|Failed { first, end, .. }| (*first, *end));
+        let mut seen: Vec<_> = self.ahead.iter().map(|span| (span.first, span.end)).collect();
+        seen.extend(failed);
+        seen.sort_unstable();
+        seen.into_iter().fold(self.archived_below, |below, (first, end)| {
+            if first <= below { below.max(end) } else { below }
+        })
+    }
+
     fn refresh(&mut self) {
         let linked = self.linked.as_ref().filter(|linked| linked.first <= self.archived_below);
         self.linked_below = linked.map_or(0, |linked| linked.below).max(self.archived_below);
@@ -382,6 +390,15 @@ mod tests {
         assert!(!ledger.is_due(&state, &settings(), now));
         state.session = None;
         assert!(ledger.is_due(&state, &settings(), now));
+    }
+
+    #[test]
+    fn a_session_that_was_left_to_another_process_is_looked_at_again() {
+        let mut ledger = Ledger::default();
+        ledger.settle(4, 9);
+        assert!(ledger.is_due(&state(9), &settings(), START), "nobody has settled the first");
+        ledger.fail(&id(0), 0, 4, "full", START);
+        assert!(!ledger.is_due(&state(9), &settings(), START));
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub enum MirrorError {
 /// How the database's copy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Devices whose rows are being brought up to date, or wait for it.
+    /// Devices whose rows are being brought up to date, or wait for it. One of which there is
+    /// news while it is under way counts twice.
     pub waiting: usize,
     /// How often the database has failed so far.
     pub failures: u64,
@@ -175,8 +176,10 @@ pub(super) async fn bring_up(
     let gone: Vec<SessionId> = candidates.filter(|id| !there.contains(id)).cloned().collect();
     database.put(&documents).await?;
     database.remove(key, &gone).await?;
-    let confirmed = ledger.unconfirmed;
-    store.on_device(key, move |folder| confirm(folder, &confirmed, all)).await?;
+    if ledger.is_behind() {
+        let confirmed = ledger.unconfirmed;
+        store.on_device(key, move |folder| confirm(folder, &confirmed, all)).await?;
+    }
     Ok(())
 }
 
@@ -201,9 +204,6 @@ fn document_of(folder: &DeviceFolder, id: &SessionId) -> Result<Option<Document>
 fn confirm(folder: &DeviceFolder, ids: &[SessionId], all: bool) -> Result<(), StoreError> {
     let Some(_lock) = folder.try_upkeep()? else { return Ok(()) };
     let mut book = Book::open(folder)?;
-    if !book.ledger.is_behind() {
-        return Ok(());
-    }
     book.ledger.confirm(ids, all);
     match book.write(folder) {
         Err(StoreError::Overtaken { .. }) => Ok(()),

@@ -24,7 +24,7 @@ use crate::pipeline::worker::{Worker, WorkerSettings};
 use crate::playlist::longest_segment_millis;
 use crate::session::{SessionMirror, SessionRules};
 use crate::source::FrameSource;
-use crate::store::{Store, StoreSettings};
+use crate::store::{Store, StoreError, StoreSettings};
 
 /// The pipeline's loop turns five times a second; silent for this long, it hangs.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
@@ -159,16 +159,35 @@ pub async fn open_store(
     storage: &StorageConfig,
     processing: &ProcessingConfig,
 ) -> Result<Store, CommandError> {
-    let store = Store::connect(storage, store_settings(processing)).map_err(|e| {
+    let store = connect(storage, processing)?;
+    store.check().await.map_err(|e| does_not_work(storage, e))?;
+    Ok(store)
+}
+
+fn connect(storage: &StorageConfig, processing: &ProcessingConfig) -> Result<Store, CommandError> {
+    Store::connect(storage, store_settings(processing)).map_err(|e| {
         let sentence = match storage.streams.backend {
             StorageBackend::Filesystem => "STORAGE_BASE_PATH has to be a folder that exists",
             _ => "the STORAGE_ settings do not lead to a bucket",
         };
         CommandError::because(sentence, e)
-    })?;
-    store.check().await.map_err(|e| {
-        CommandError::because(format!("the storage {} does not work", storage.streams), e)
-    })?;
+    })
+}
+
+fn does_not_work(storage: &StorageConfig, error: StoreError) -> CommandError {
+    CommandError::because(format!("the storage {} does not work", storage.streams), error)
+}
+
+/// The storage for a command that only reads.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_store_to_read(
+    storage: &StorageConfig,
+    processing: &ProcessingConfig,
+) -> Result<Store, CommandError> {
+    let store = connect(storage, processing)?;
+    store.check_readable().await.map_err(|e| does_not_work(storage, e))?;
     Ok(store)
 }
 

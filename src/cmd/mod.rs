@@ -6,6 +6,7 @@ mod assembly;
 pub mod consumer;
 pub mod demo;
 pub mod encode_helper;
+pub mod export;
 pub mod offline_checker;
 mod ops;
 mod redis;

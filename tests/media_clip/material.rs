@@ -43,6 +43,7 @@ impl Stream {
                 default_interval_millis: 5_000,
                 encoding: 1,
             },
+            watermark: None,
         };
         let mut encoder = Encoder::new(settings).unwrap();
         let mut timeline = None;
@@ -51,6 +52,7 @@ impl Stream {
             let frames = group.iter().map(|shot| JobFrame {
                 captured_at: START.plus_millis(shot.millis),
                 jpeg: jpeg(*shot),
+                caption: None,
             });
             let stream = StreamSoFar { timeline, ..StreamSoFar::NEW };
             let outcome = encoder.encode(&EncodeJob { stream, frames: frames.collect() }).unwrap();

@@ -2,11 +2,14 @@
 //! Azure, and frames on another storage than segments. The servers are real and on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may panic.
 
+#[path = "../support/archive_fixture.rs"]
+mod archive_fixture;
 #[path = "../support/servers/mod.rs"]
 mod servers;
 #[path = "../support/store_fixture.rs"]
 mod store_fixture;
 
+mod archives;
 mod faults;
 mod frames;
 mod races;
@@ -42,6 +45,8 @@ async fn keep_all_promises(site: &Site) {
         races::what_a_crash_left_under_the_next_name_is_replaced,
         races::a_playlist_never_steps_back_behind_a_slow_writer,
         frames::a_frame_is_read_and_each_fault_has_its_name,
+        archives::a_finished_session_becomes_an_archive_and_goes_when_its_time_has_come,
+        archives::archivers_at_the_same_device_at_once_make_each_archive_whole,
         faults::a_state_that_was_cut_is_never_guessed,
         faults::a_storage_that_works_is_found_to_work,
     );
