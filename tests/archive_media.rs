@@ -27,10 +27,11 @@ async fn film(camera: &Camera, container: Container, segments: i64, silent: i64)
     for number in 0..segments {
         let silence_millis = if number >= silent { 20_000 } else { 0 };
         let at = |index: i64| START.plus_millis(number * 30_000 + index * 5_000 + silence_millis);
-        let frames = jpegs(320, 180, 6)
-            .into_iter()
-            .zip(0..)
-            .map(|(jpeg, index)| JobFrame { captured_at: at(index), jpeg: jpeg.into() });
+        let frames = jpegs(320, 180, 6).into_iter().zip(0..).map(|(jpeg, index)| JobFrame {
+            captured_at: at(index),
+            jpeg: jpeg.into(),
+            caption: None,
+        });
         let stream = StreamSoFar { timeline: state.timeline, ..StreamSoFar::NEW };
         let job = EncodeJob { stream, frames: frames.collect() };
         let outcome = pool.encode(job).await.unwrap();
