@@ -20,6 +20,7 @@ use stream_processor::model::{ClaimedIds, Clock, DeviceKey, EventId, ManualClock
 use stream_processor::pipeline::accumulator::{AccumulatorSettings, HeldFrame};
 use stream_processor::pipeline::attempt::Stages;
 use stream_processor::pipeline::captions::Captions;
+use stream_processor::pipeline::observers::Observers;
 use stream_processor::pipeline::ports::{Committed, Encode, Observer};
 use stream_processor::pipeline::worker::{Gauge, Worker, WorkerGauges, WorkerSettings};
 use stream_processor::session::SessionRules;
@@ -233,6 +234,11 @@ impl Rig {
 
     /// Starts a worker on the feed.
     pub fn start(&self, feed: &MemoryFeed) -> Running {
+        self.start_telling(feed, Vec::new())
+    }
+
+    /// Starts a worker on the feed that tells others as well.
+    pub fn start_telling(&self, feed: &MemoryFeed, others: Vec<Arc<dyn Observer>>) -> Running {
         let encoder = Arc::new(StubEncoder {
             broken: AtomicBool::new(false),
             most_frames: AtomicUsize::new(usize::MAX),
@@ -250,7 +256,7 @@ impl Rig {
             encoder: Arc::clone(&encoder) as _,
             settler: source.settler(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            observer: Arc::clone(&seen) as _,
+            observer: Arc::new(Observers([vec![Arc::clone(&seen) as _], others].concat())),
             captions: self.captions.clone(),
             missing_file_patience: PATIENCE,
         };
@@ -266,6 +272,11 @@ impl Rig {
         let stopped = stop.clone();
         let task = tokio::spawn(async move { worker.run(stopped).await.expect("no defect") });
         Running { encoder, seen, stop, task }
+    }
+
+    /// Where everything is.
+    pub fn base(&self) -> &Path {
+        self.base.path()
     }
 
     pub fn hls(&self, name: &str) -> PathBuf {

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
+use redis::IntoConnectionInfo;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -176,7 +177,12 @@ fn open(url: &Secret) -> Result<redis::Client, MirrorError> {
     // Two crates of the house bring a TLS library each, so that none is chosen by itself; whoever
     // chose one before us is right as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    redis::Client::open(url.expose()).map_err(|error| MirrorError::Url(error.to_string()))
+    let opened = url.expose().into_connection_info().and_then(|address| {
+        // A command less that a user needs the right for.
+        let settings = address.redis_settings().clone().set_skip_set_lib_name();
+        redis::Client::open(address.set_redis_settings(settings))
+    });
+    opened.map_err(|error| MirrorError::Url(error.to_string()))
 }
 
 /// The task that tells.
