@@ -194,18 +194,18 @@ async fn a_server_that_does_not_answer_holds_nothing_up() {
 async fn what_the_server_refuses_is_told_so_that_it_can_be_mended() {
     let server = PostgresServer::start().await;
     let wrong = server.url_with_wrong_password();
-    let error = database(&wrong).devices().await.unwrap_err();
+    let error = database(&wrong).devices(None).await.unwrap_err();
     assert!(matches!(error, DatabaseError::Refused(_)), "{error}");
     assert!(error.to_string().contains("password authentication failed"), "{error}");
     assert!(!error.to_string().contains("wrong@"), "{error}");
 
     let nowhere = server.url().replace("/postgres", "/no-such-database");
-    let error = database(&nowhere).devices().await.unwrap_err();
+    let error = database(&nowhere).devices(None).await.unwrap_err();
     assert!(matches!(error, DatabaseError::Refused(_)), "{error}");
     assert!(error.to_string().contains("no-such-database"), "{error}");
 
     let encrypted = format!("{}?sslmode=require", server.url());
-    let error = database(&encrypted).devices().await.unwrap_err();
+    let error = database(&encrypted).devices(None).await.unwrap_err();
     assert!(matches!(error, DatabaseError::Tls(_)), "{error}");
 
     // A table that another program made, without the uniqueness that rows are found by.
@@ -221,7 +221,7 @@ async fn what_the_server_refuses_is_told_so_that_it_can_be_mended() {
     assert!(error.to_string().contains("deferred_transmissions"), "{error}");
 
     server.process.kill();
-    let error = database(&server.url()).devices().await.unwrap_err();
+    let error = database(&server.url()).devices(None).await.unwrap_err();
     assert!(matches!(error, DatabaseError::Away(_)), "{error}");
 }
 
@@ -312,6 +312,38 @@ async fn the_table_is_written_anew_from_the_archives() {
     let (code, log) = command(base.path(), &wrong, &["--rebuild-database"]);
     assert_eq!(code, Some(1));
     assert!(log.contains("password authentication failed"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_archives_that_went_by_other_ways_go_when_they_expire_or_the_device_is_reset() {
+    let server = PostgresServer::start().await;
+    let base = tempfile::tempdir().unwrap();
+    let (camera, _) = camera(base.path()).await;
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let camera = Camera { clock, ..camera };
+    let archiver = camera.archiver_with(Some(database(&server.url())));
+    archiver.run_device(&key()).await.unwrap();
+    assert!(archiver.flush(LIMIT).await);
+    std::fs::remove_dir_all(archives_folder(base.path()).join(session(4).as_str())).unwrap();
+    let (code, log) = command(base.path(), &server.url(), &[]);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(rows(&server).await, ids(&[0, 4]), "its time is not over");
+    let expire = "UPDATE deferred_transmissions SET expires_at = now() - interval '1 hour'";
+    client(&server).await.batch_execute(expire).await.unwrap();
+    let (code, log) = command(base.path(), &server.url(), &[]);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(rows(&server).await, ids(&[0]), "an archive that is there keeps its row");
+
+    let reset = Command::new(env!("CARGO_BIN_EXE_stream-processor"))
+        .args(["reset-device", "client-1", "camera-1", "--with-archives", "--force"])
+        .env_clear()
+        .env("STORAGE_BASE_PATH", base.path())
+        .env("ARCHIVE_DATABASE_URL", server.url())
+        .current_dir(base.path())
+        .output()
+        .unwrap();
+    assert!(reset.status.success(), "{reset:?}");
+    assert!(rows(&server).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,13 +49,13 @@ impl ArchiveCleanup {
         }
     }
 
-    /// The devices that have rows.
+    /// The devices that have rows, or rows whose time is over.
     ///
     /// # Errors
     /// [`MirrorError::Database`].
-    pub async fn devices_with_rows(&self) -> Result<Vec<DeviceKey>, MirrorError> {
-        match &self.database {
-            Some(database) => Ok(database.devices().await?),
+    pub async fn devices_with_rows(&self, expired: bool) -> Result<Vec<DeviceKey>, MirrorError> {
+        match self.database.as_ref().filter(|_| !self.dry_run) {
+            Some(database) => Ok(database.devices(expired.then(|| self.clock.now())).await?),
             None => Ok(Vec::new()),
         }
     }

@@ -71,7 +71,8 @@ const SESSIONS: &str = "\
 SELECT session_id::text FROM deferred_transmissions WHERE client_id = $1 AND device_id = $2";
 
 const DEVICES: &str = "\
-SELECT DISTINCT client_id::text, device_id::text FROM deferred_transmissions";
+SELECT DISTINCT client_id::text, device_id::text FROM deferred_transmissions
+WHERE $1::timestamptz IS NULL OR expires_at <= $1";
 
 /// Why the table could not be read or written. None of them holds the password.
 #[derive(Debug, thiserror::Error)]
@@ -200,12 +201,18 @@ impl Database {
         Ok(ids.filter_map(|id| SessionId::new(&id).ok()).collect())
     }
 
-    /// The devices that have rows. What is no device's name is none.
+    /// The devices that have rows, or rows that have expired by `expired`. What is no device's
+    /// name is none.
     ///
     /// # Errors
     /// [`DatabaseError`].
-    pub async fn devices(&self) -> Result<Vec<DeviceKey>, DatabaseError> {
-        let rows = self.query(DEVICES, &[]).await?;
+    pub async fn devices(
+        &self,
+        expired: Option<UtcMillis>,
+    ) -> Result<Vec<DeviceKey>, DatabaseError> {
+        let expired = expired.map(system_time);
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&expired, Type::TIMESTAMPTZ)];
+        let rows = self.query(DEVICES, &parameters).await?;
         let text = |row: &tokio_postgres::Row, at| row.try_get::<_, String>(at).ok();
         let keys =
             rows.iter().filter_map(|row| DeviceKey::new(&text(row, 0)?, &text(row, 1)?).ok());

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::CommandError;
 use super::archiving::database;
 use super::assembly::open_store;
+use super::cleanup::mebibytes;
 use super::say;
 use super::signals::stop_on_signals;
 use crate::archive::expiry::Swept;
@@ -149,18 +150,23 @@ fn tell_device(swept: &Swept, dry_run: bool) {
     }
 }
 
-/// A file may be linked in the stream as well, and is there as long as that keeps it.
+/// A file may be linked in the stream as well, and takes its room as long as that keeps it.
 fn tell(total: &Total, dry_run: bool) {
     let Total { swept, devices, busy, failed } = total;
-    if dry_run {
+    let would = if dry_run { "would be " } else { "" };
+    say(&format!(
+        "{devices} devices looked at; {} archives of {} files {would}removed, {} folders of \
+         half-made ones (up to {:.1} MiB in all); {} archives stay",
+        swept.expired,
+        swept.files,
+        swept.leftovers,
+        mebibytes(swept.bytes),
+        swept.kept,
+    ));
+    if swept.foreign > 0 {
         say(&format!(
-            "{} archives have expired: {} files, up to {:.1} MiB; {} more folders are left of \
-             archives that never were whole; {} archives stay",
-            swept.expired,
-            swept.files,
-            mebibytes(swept.bytes),
-            swept.leftovers,
-            swept.kept,
+            "{} files or folders among them are not this program's: they are left",
+            swept.foreign
         ));
     }
     tracing::info!(
@@ -170,39 +176,38 @@ fn tell(total: &Total, dry_run: bool) {
         files = swept.files,
         bytes = swept.bytes,
         kept = swept.kept,
+        foreign = swept.foreign,
         busy,
         failed,
         dry_run,
         "archives are cleaned up"
     );
-    if swept.foreign > 0 {
-        tracing::warn!(
-            count = swept.foreign,
-            "among the archives are files or folders that are not this program's; they stay"
-        );
-    }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-/// Writes the rows that may not be what the archives say, or `all` of them; then those of
-/// devices that are not there any more go, too.
+/// Writes the rows that may not be what the archives say, or `all` of them, of all devices that
+/// there are or that have rows. Rows whose time is over are looked at in any case: their archives
+/// may have gone by other ways.
 async fn bring_up_all(
     cleanup: &ArchiveCleanup,
     keys: &[DeviceKey],
     all: bool,
     stop: &CancellationToken,
 ) -> Result<(), MirrorError> {
-    let mut wanted: Vec<DeviceKey> = keys.to_vec();
-    if all {
-        let known: HashSet<&DeviceKey> = keys.iter().collect();
-        let others = cleanup.devices_with_rows().await?;
-        wanted.extend(others.into_iter().filter(|key| !known.contains(key)));
-    }
-    let runs = stream::iter(&wanted).take_while(|_| std::future::ready(!stop.is_cancelled()));
+    bring_up_some(cleanup, keys, all, stop).await?;
+    let known: HashSet<&DeviceKey> = keys.iter().collect();
+    let is_left = |key: &DeviceKey| !all || !known.contains(key);
+    let mut left = cleanup.devices_with_rows(!all).await?;
+    left.retain(is_left);
+    bring_up_some(cleanup, &left, true, stop).await
+}
+
+async fn bring_up_some(
+    cleanup: &ArchiveCleanup,
+    keys: &[DeviceKey],
+    all: bool,
+    stop: &CancellationToken,
+) -> Result<(), MirrorError> {
+    let runs = stream::iter(keys).take_while(|_| std::future::ready(!stop.is_cancelled()));
     let mut runs = std::pin::pin!(
         runs.map(|key| async move { (key, cleanup.bring_up(key, all).await) })
             .buffer_unordered(AT_ONCE)

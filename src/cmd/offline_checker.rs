@@ -67,7 +67,7 @@ impl AfterCheck for Archiving {
         Ok(Afterwards {
             archives: outcome.archived,
             waiting: outcome.waiting,
-            again: outcome.busy || outcome.waiting > 0,
+            again: outcome.busy || outcome.waiting > 0 || outcome.database_behind,
         })
     }
 }

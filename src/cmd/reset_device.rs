@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::archiving::database;
 use super::assembly::{open_store, retention_settings, target_duration_secs};
 use super::cleanup::mebibytes;
 use super::{CommandError, say};
+use crate::archive::ArchiveCleanup;
 use crate::cli::ResetDeviceArgs;
 use crate::config::Config;
 use crate::model::{DeviceKey, SystemClock};
@@ -20,7 +22,7 @@ pub async fn run(config: Config, args: ResetDeviceArgs) -> Result<(), CommandErr
     })?;
     let store = open_store(&config.storage, &config.processing).await?;
     let resetter = Resetter::new(
-        store,
+        store.clone(),
         Arc::new(SystemClock),
         retention_settings(&config),
         config.archive.offline_threshold,
@@ -37,6 +39,13 @@ pub async fn run(config: Config, args: ResetDeviceArgs) -> Result<(), CommandErr
         .await
         .map_err(|e| CommandError::because("the device was not reset", e))?;
     tell(&key, &report, args.dry_run);
+    if args.with_archives {
+        let database = database(&config)?;
+        let rows = ArchiveCleanup::new(store, Arc::new(SystemClock), database, args.dry_run);
+        if let Err(error) = rows.bring_up(&key, true).await {
+            tracing::warn!(%error, "the rows of its archives stay until they have expired");
+        }
+    }
     Ok(())
 }
 
