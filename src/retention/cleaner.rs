@@ -296,11 +296,12 @@ impl Cleaner {
         let keys: Vec<_> = kept.iter().map(|(key, _)| key.clone()).collect();
         let removed_below = kept.iter().map(|(_, done)| done.numbers.map_or(0, |(_, end)| end));
         let devices: Vec<_> = keys.clone().into_iter().zip(removed_below).enumerate().collect();
-        let mut oldest = stream::iter(devices)
-            .map(|(device, (key, from))| async move {
-                (device, self.oldest(&key, from, true).await)
-            })
-            .buffer_unordered(DEVICES_AT_ONCE);
+        let mut oldest =
+            stream::iter(devices)
+                .map(|(device, (key, from))| async move {
+                    (device, self.oldest(&key, from, true).await)
+                })
+                .buffer_unordered(DEVICES_AT_ONCE);
         while let Some((device, pieces)) = oldest.next().await {
             chosen.offer(device, pieces);
         }
