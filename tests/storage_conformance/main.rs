@@ -10,6 +10,7 @@ mod servers;
 mod store_fixture;
 
 mod archives;
+mod cleanup;
 mod faults;
 mod frames;
 mod races;
@@ -47,6 +48,9 @@ async fn keep_all_promises(site: &Site) {
         frames::a_frame_is_read_and_each_fault_has_its_name,
         archives::a_finished_session_becomes_an_archive_and_goes_when_its_time_has_come,
         archives::archivers_at_the_same_device_at_once_make_each_archive_whole,
+        cleanup::what_has_left_the_playlist_goes_with_its_frames_after_the_grace,
+        cleanup::clean_ups_at_once_take_nothing_that_is_listed,
+        cleanup::a_reset_leaves_nothing_of_the_stream_and_its_numbers_go_on,
         faults::a_state_that_was_cut_is_never_guessed,
         faults::a_storage_that_works_is_found_to_work,
     );
