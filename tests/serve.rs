@@ -224,7 +224,8 @@ async fn no_url_reaches_what_is_not_for_viewers() {
     let base = streams().await;
     std::fs::write(base.path().join("secret.ts"), "secret").unwrap();
     let hls = base.path().join("client_ids/acme/device_id/cam 1/hls");
-    std::os::unix::fs::symlink(base.path().join("secret.ts"), hls.join("segments/link.ts")).unwrap();
+    std::os::unix::fs::symlink(base.path().join("secret.ts"), hls.join("segments/link.ts"))
+        .unwrap();
     std::os::unix::fs::symlink("/etc/hostname", hls.join("segments/out.ts")).unwrap();
     let server = Server::start(base.path(), &[]).await;
     let device = "/client_ids/acme/device_id/cam%201";

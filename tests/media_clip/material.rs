@@ -44,7 +44,6 @@ impl Stream {
                 default_interval_millis: 5_000,
                 encoding: 1,
             },
-            watermark: None,
         };
         let mut encoder = Encoder::new(settings).unwrap();
         let mut timeline = None;

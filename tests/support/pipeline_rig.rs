@@ -1,6 +1,8 @@
 //! A worker whose broker is in memory, whose encoder makes no pictures and whose clock is moved
 //! by hand; the store and the disk are real.
 
+#![allow(dead_code)] // Each test binary uses its own part of it.
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
