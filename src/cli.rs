@@ -30,8 +30,7 @@ const MIN_INTERVAL_SECS: f64 = 0.1;
     name = "stream-processor",
     version,
     long_version = LONG_VERSION.as_str(),
-    after_help = "Without a command it is the consumer. Every setting is an environment \
-                  variable, a line in .env and a flag; --help explains them all.",
+    after_help = "Without a command it is the consumer. --help explains every setting.",
     after_long_help = "From strong to weak: flags, environment, .env, defaults. An empty value \
                        counts as none.\n\n\
                        Examples:\n  \
@@ -51,7 +50,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Takes frame events from Pulsar and keeps every device's stream up to date (default).
+    /// Turns frame events from Pulsar into streams (default).
     #[command(visible_alias = "worker")]
     Consumer(ConsumerCommand),
     /// Ends the sessions of devices that have gone silent.
@@ -70,7 +69,7 @@ pub enum Command {
     Serve(ServeCommand),
     /// Makes a link that opens a client's or one device's streams for a while.
     SignUrl(SignUrlCommand),
-    /// Shows the whole pipeline with made-up cameras and a page to watch them: no broker needed.
+    /// Shows it all with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
 

@@ -79,8 +79,8 @@ impl Span {
 /// # Errors
 /// [`SnapshotError::Time`].
 pub fn instant(query: &str, name: &'static str) -> Result<Option<UtcMillis>, SnapshotError> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    match pairs.filter(|(key, _)| *key == name).last() {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.rfind(|(key, _)| *key == name) {
         Some((_, value)) => time(name, value),
         None => Ok(None),
     }

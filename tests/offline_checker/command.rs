@@ -62,7 +62,7 @@ async fn once_says_what_could_not_be_checked_and_fails() {
     std::fs::write(state, "no state").unwrap();
     let (output, log) = once(base.path(), &["--once"]);
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(log.contains("device=acme/a") && log.contains("1 devices could not"), "{log}");
+    assert!(log.contains(r#""device":"acme/a""#) && log.contains("1 devices could not"), "{log}");
 }
 
 #[test]

@@ -11,12 +11,13 @@ use crate::redis_agreement::connect;
 use crate::servers::redis::RedisServer;
 use crate::store_fixture::{roomy_base, store};
 
-/// A certificate for 127.0.0.1 that is its own authority.
+/// A certificate for 127.0.0.1 that is trusted as it is, and is nobody's authority.
 fn make_certificate(folder: &Path) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
         .args(["-nodes", "-days", "30", "-subj", "/CN=a Redis of a test"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-keyout", "key.pem", "-out", "certificate.pem"])
         .current_dir(folder)
         .output()

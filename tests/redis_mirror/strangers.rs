@@ -123,10 +123,13 @@ async fn what_is_no_redis_is_said() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
+        // Kept: a connection that is closed on what was asked may lose the answer.
+        let mut answered = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut asked = [0; 512];
             let _ = stream.read(&mut asked).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            answered.push(stream);
         }
     });
     let mirror = Mirror::start(&store, &url);
