@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use redis::AsyncCommands;
+use stream_processor::model::{Clock, SystemClock};
 
-use crate::fleet::{device, film};
+use crate::fleet::{commit_at, device, film};
 use crate::redis_agreement::connect;
 use crate::servers::redis::RedisServer;
 use crate::store_fixture::{roomy_base, store};
@@ -59,7 +60,10 @@ async fn an_encrypted_redis_is_told_if_its_certificate_is_trusted() {
     .map(|word| &*word.to_owned().leak())
     .collect();
     let server = RedisServer::start_with(None, arguments.leak()).await;
-    film(&store(base.path()), &device("a"), 3).await;
+    let store = store(base.path());
+    let state = film(&store, &device("a"), 3).await;
+    // The session goes on: its newest segment is of now.
+    commit_at(&store, &device("a"), &state, SystemClock.now()).await.unwrap();
     let url = format!("rediss://127.0.0.1:{free}");
     let mut redis = connect(&server.url()).await;
 

@@ -41,15 +41,19 @@ impl Link {
             Err(_) => return Err(RedisTrouble::new("timeout", "Redis does not let us in in time")),
         };
         let mut link = Self { connection, windows };
-        link.ping().await?;
+        link.asked_to_answer().await.map_err(|e| RedisTrouble::of_first_answer(&e))?;
         Ok(link)
     }
 
     /// Whether it still answers.
     pub async fn ping(&mut self) -> Result<(), RedisTrouble> {
+        self.asked_to_answer().await.map_err(|e| RedisTrouble::of(&e))
+    }
+
+    async fn asked_to_answer(&mut self) -> RedisResult<()> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("PING");
-        pipeline.exec_async(&mut self.connection).await.map_err(|e| RedisTrouble::of(&e))
+        pipeline.exec_async(&mut self.connection).await
     }
 
     /// From now on, [`Link::write`] writes only if nobody else has written to these devices.

@@ -30,6 +30,19 @@ impl RedisTrouble {
         Self { reason, sentence: sentence.into() }
     }
 
+    /// What was said to the first question that was asked on a connection.
+    pub(super) fn of_first_answer(error: &RedisError) -> Self {
+        // The client says no more of an answer that it cannot read.
+        match error.is_connection_dropped() {
+            true => Self::new(
+                "not_redis",
+                "what listens at REDIS_URL hangs up when it is spoken to: it is not Redis, or one \
+                 that wants rediss://",
+            ),
+            false => Self::of(error),
+        }
+    }
+
     /// What the client or the server said.
     pub(super) fn of(error: &RedisError) -> Self {
         let errors = error.clone().into_server_errors();
