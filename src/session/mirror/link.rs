@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, Pipeline, RedisError, RedisResult, Value,
+};
 
 use super::keys::{Command, Found, FoundWindow, Keys, SESSIONS};
 use super::trouble::RedisTrouble;
@@ -36,9 +38,12 @@ impl Link {
             .set_response_timeout(Some(PATIENCE));
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         // The client's own limit leaves out what comes before the connection: the name's look-up.
+        let encrypted =
+            matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
         let connection = match tokio::time::timeout(2 * PATIENCE, connecting).await {
-            Ok(connected) => connected.map_err(|e| RedisTrouble::of(&e))?,
-            Err(_) => return Err(RedisTrouble::new("timeout", "Redis does not let us in in time")),
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) if !error.is_timeout() => return Err(RedisTrouble::of(&error)),
+            Ok(Err(_)) | Err(_) => return Err(RedisTrouble::no_connection_in_time(encrypted)),
         };
         let mut link = Self { connection, windows };
         link.asked_to_answer().await.map_err(|e| RedisTrouble::of_first_answer(&e))?;

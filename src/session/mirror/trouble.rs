@@ -30,6 +30,16 @@ impl RedisTrouble {
         Self { reason, sentence: sentence.into() }
     }
 
+    /// No connection came about, nor an error.
+    pub(super) fn no_connection_in_time(encrypted: bool) -> Self {
+        // A server that expects no encryption waits for the end of what it takes for a command.
+        let hint = match encrypted {
+            true => "; redis:// is the form of REDIS_URL for a Redis without encryption",
+            false => "",
+        };
+        Self::new("timeout", format!("Redis does not let us in in time{hint}"))
+    }
+
     /// What was said to the first question that was asked on a connection.
     pub(super) fn of_first_answer(error: &RedisError) -> Self {
         // The client says no more of an answer that it cannot read.
