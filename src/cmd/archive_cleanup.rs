@@ -100,7 +100,16 @@ impl ArchiveSweeping {
         let clock = Arc::new(SystemClock);
         let cleanup = ArchiveCleanup::new(store.clone(), clock, database, dry_run);
         let (troubles, row_troubles) = (Troubles::default(), Troubles::default());
-        Ok(Self { store, cleanup, has_database, metrics, interval, dry_run, troubles, row_troubles })
+        Ok(Self {
+            store,
+            cleanup,
+            has_database,
+            metrics,
+            interval,
+            dry_run,
+            troubles,
+            row_troubles,
+        })
     }
 
     async fn once(

@@ -31,9 +31,9 @@ const MAX_SILENCE: Duration = Duration::from_secs(600);
 const BEAT_EVERY: Duration = Duration::from_secs(30);
 /// How long chores may take to notice that they are to stop, once the worker has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Beside a worker, the first turn comes within this share of the interval: workers that start
-/// together do not all look at the storage together.
-const FIRST_WITHIN: f64 = 0.1;
+/// Beside a worker, the first turn comes within this time: workers that start together do not
+/// all look at the storage together.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// A pause is shorter or longer than the interval by up to this share, for the same reason.
 const JITTER: f64 = 0.1;
 
@@ -60,7 +60,8 @@ impl Chores {
     pub fn start(chores: Vec<Box<dyn Chore>>, metrics: &Metrics, stop: &CancellationToken) -> Self {
         let mut tasks = JoinSet::new();
         for chore in chores {
-            let first = chore.interval().mul_f64(rand::rng().random_range(0.0..=FIRST_WITHIN));
+            let first = FIRST_WITHIN.min(chore.interval());
+            let first = first.mul_f64(rand::rng().random_range(0.0..=1.0));
             // The worker's health is its own: streams go on without chores.
             let health = Health::of(MAX_SILENCE, &[]);
             let turns = Turns::of(chore, metrics.clone(), health, stop.clone());

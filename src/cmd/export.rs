@@ -183,7 +183,10 @@ struct Progress(ProgressBar, std::cell::Cell<std::time::Instant>);
 
 impl Progress {
     fn new() -> Self {
-        Self(bar("{bar:30} {pos} of {len} segments {msg}"), std::cell::Cell::new(std::time::Instant::now()))
+        Self(
+            bar("{bar:30} {pos} of {len} segments {msg}"),
+            std::cell::Cell::new(std::time::Instant::now()),
+        )
     }
 
     fn show(&self, what: &'static str, done: usize, of: usize) {
