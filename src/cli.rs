@@ -15,6 +15,12 @@ use crate::config::{Group, Setting, Takes};
 /// is no command for people.
 pub const ENCODE_HELPER: &str = "encode-helper";
 
+/// Seconds between two clean-ups of archives: they are kept for days.
+pub const ARCHIVE_CLEANUP_SECS: u64 = 3_600;
+
+/// Seconds between two looks at which devices are due.
+pub const OFFLINE_CHECK_SECS: u64 = 10;
+
 /// Most cameras of a demonstration.
 const MAX_CAMERAS: i64 = 1_000;
 
@@ -57,7 +63,7 @@ pub enum Command {
     OfflineChecker(OfflineCheckerCommand),
     /// Removes archives whose time is over, and what is left of half-made ones.
     ArchiveCleanup(ArchiveCleanupCommand),
-    /// Removes segments, frames and records that are past their retention, once.
+    /// Removes segments, frames and records that are past their retention.
     Cleanup(CleanupCommand),
     /// Begins a device's stream anew; its numbers go on.
     ResetDevice(ResetDeviceCommand),
@@ -76,12 +82,24 @@ pub enum Command {
 /// `consumer`.
 #[derive(Debug, Args)]
 pub struct ConsumerCommand {
-    /// Tell Redis nothing, whatever REDIS_ENABLED says.
-    #[arg(long)]
-    pub no_redis: bool,
+    /// What it does besides.
+    #[command(flatten)]
+    pub args: ConsumerArgs,
     /// Its settings.
     #[command(flatten)]
     pub settings: SettingFlags<AllSettings>,
+}
+
+/// What a worker does besides, or leaves.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[group(skip)]
+pub struct ConsumerArgs {
+    /// Tell Redis nothing, whatever REDIS_ENABLED says.
+    #[arg(long)]
+    pub no_redis: bool,
+    /// Do what offline-checker, cleanup and archive-cleanup do as well, again and again.
+    #[arg(long)]
+    pub with_cleanup: bool,
 }
 
 /// `offline-checker`.
@@ -107,7 +125,7 @@ pub struct OfflineCheckerArgs {
     #[arg(long)]
     pub once: bool,
     /// Seconds between two looks at which devices are due, with --continuous.
-    #[arg(long = "interval", value_name = "SECONDS", default_value_t = 10,
+    #[arg(long = "interval", value_name = "SECONDS", default_value_t = OFFLINE_CHECK_SECS,
           value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub interval_secs: u64,
 }
@@ -128,11 +146,18 @@ pub struct ArchiveCleanupCommand {
 #[group(skip)]
 pub struct ArchiveCleanupArgs {
     /// Change nothing; say what would be removed, and how much that is.
-    #[arg(long, conflicts_with = "rebuild_database")]
+    #[arg(long, conflicts_with_all = ["rebuild_database", "continuous"])]
     pub dry_run: bool,
     /// Write the database's table anew from the archives.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "continuous")]
     pub rebuild_database: bool,
+    /// Go on until told to stop.
+    #[arg(long)]
+    pub continuous: bool,
+    /// Seconds between two clean-ups, with --continuous.
+    #[arg(long = "interval", value_name = "SECONDS", default_value_t = ARCHIVE_CLEANUP_SECS,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub interval_secs: u64,
 }
 
 /// `cleanup`.
@@ -151,11 +176,18 @@ pub struct CleanupCommand {
 #[group(skip)]
 pub struct CleanupArgs {
     /// Change nothing; say what would be removed, and how much that is.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "continuous")]
     pub dry_run: bool,
     /// Look for files that nothing lists at every device, not only at those whose day it is.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "continuous")]
     pub orphans: bool,
+    /// Go on until told to stop.
+    #[arg(long)]
+    pub continuous: bool,
+    /// Seconds between two clean-ups, with --continuous [default: RETENTION_INTERVAL_SECONDS].
+    #[arg(long = "interval", value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub interval_secs: Option<u64>,
 }
 
 /// `reset-device`.
@@ -166,7 +198,7 @@ pub struct ResetDeviceCommand {
     pub args: ResetDeviceArgs,
     /// Its settings.
     #[command(flatten)]
-    pub settings: SettingFlags<CleanupSettings>,
+    pub settings: SettingFlags<ResetDeviceSettings>,
 }
 
 /// Which device begins anew, and what goes.
@@ -189,6 +221,12 @@ pub struct ResetDeviceArgs {
     /// Remove its archives as well.
     #[arg(long)]
     pub with_archives: bool,
+    /// Leave what Redis holds of it.
+    #[arg(long)]
+    pub skip_redis: bool,
+    /// Remove what Redis holds of it, and nothing else.
+    #[arg(long, conflicts_with_all = ["skip_redis", "force", "with_frames", "with_archives"])]
+    pub skip_storage: bool,
 }
 
 /// `export`.
@@ -442,13 +480,34 @@ impl SettingScope for ReadingSettings {
     const GROUPS: &'static [Group] = &[Group::Storage, Group::Log];
 }
 
-/// What commands that remove something of streams use.
+/// What the clean-up of streams uses.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanupSettings;
 
 impl SettingScope for CleanupSettings {
-    const GROUPS: &'static [Group] =
-        &[Group::Storage, Group::Processing, Group::Archive, Group::Retention, Group::Log];
+    const GROUPS: &'static [Group] = &[
+        Group::Storage,
+        Group::Processing,
+        Group::Archive,
+        Group::Retention,
+        Group::Metrics,
+        Group::Log,
+    ];
+}
+
+/// What the reset of a device uses.
+#[derive(Clone, Copy, Debug)]
+pub struct ResetDeviceSettings;
+
+impl SettingScope for ResetDeviceSettings {
+    const GROUPS: &'static [Group] = &[
+        Group::Storage,
+        Group::Processing,
+        Group::Archive,
+        Group::Retention,
+        Group::Redis,
+        Group::Log,
+    ];
 }
 
 /// What the clean-up of archives uses.

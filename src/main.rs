@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use stream_processor::cli::{
-    AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, DemoArgs, DemoSettings,
-    ENCODE_HELPER, OfflineCheckerArgs, SettingFlags, SettingScope, UpkeepSettings,
+    AllSettings, ArchiveCleanupArgs, ArchiveCleanupSettings, Cli, Command, ConsumerArgs, DemoArgs,
+    DemoSettings, ENCODE_HELPER, OfflineCheckerArgs, ResetDeviceArgs, ResetDeviceSettings,
+    SettingFlags, SettingScope, UpkeepSettings,
 };
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
@@ -14,6 +16,10 @@ use stream_processor::logging;
 
 /// What `sysexits` calls wrong usage is 2 with clap; wrong settings are the same mistake.
 const EXIT_USAGE: u8 = 2;
+
+/// How long a file operation may take that is under way when a command has ended. What is cut off
+/// then is as if the process had been killed, which every step allows.
+const LAST_WORK: Duration = Duration::from_secs(3);
 
 /// A demonstration has its page to look at: the log tells of trouble only.
 const DEMO_DEFAULTS: &[(&str, &str)] = &[
@@ -35,9 +41,9 @@ fn main() -> ExitCode {
     let _points = fail::FailScenario::setup();
     let cli = Cli::parse();
     match cli.command {
-        None => consumer(cli.settings, false),
+        None => consumer(ConsumerArgs::default(), cli.settings),
         Some(Command::Consumer(command)) => {
-            consumer(command.settings.or(cli.settings), command.no_redis)
+            consumer(command.args, command.settings.or(cli.settings))
         }
         Some(Command::OfflineChecker(command)) => {
             offline_checker(command.checker, command.settings.or(cli.settings))
@@ -49,8 +55,7 @@ fn main() -> ExitCode {
             with(command.settings.or(cli.settings), &[], |c| cmd::cleanup::run(c, command.args))
         }
         Some(Command::ResetDevice(command)) => {
-            let settings = command.settings.or(cli.settings);
-            with(settings, QUIET, |c| cmd::reset_device::run(c, command.args))
+            reset_device(command.args, command.settings.or(cli.settings))
         }
         Some(Command::Export(command)) => {
             with(command.settings.or(cli.settings), QUIET, |c| cmd::export::run(c, command.args))
@@ -71,11 +76,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn consumer(flags: SettingFlags<AllSettings>, no_redis: bool) -> ExitCode {
+fn consumer(args: ConsumerArgs, flags: SettingFlags<AllSettings>) -> ExitCode {
     match prepare(flags, &[]) {
         Ok(mut config) => {
-            config.redis.enabled &= !no_redis;
-            run(cmd::consumer::run(config))
+            config.redis.enabled &= !args.no_redis;
+            run(cmd::consumer::run(config, args))
         }
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
@@ -99,6 +104,18 @@ fn archive_cleanup(
             fail(&cmd::CommandError::new(sentence), EXIT_USAGE)
         }
         Ok(config) => run(cmd::archive_cleanup::run(config, args)),
+        Err(error) => fail(error.as_ref(), EXIT_USAGE),
+    }
+}
+
+fn reset_device(args: ResetDeviceArgs, flags: SettingFlags<ResetDeviceSettings>) -> ExitCode {
+    match prepare(flags, QUIET) {
+        Ok(config) if args.skip_storage && !config.redis.enabled => {
+            let sentence =
+                "--skip-storage takes REDIS_ENABLED=true: there is nothing else to reset without";
+            fail(&cmd::CommandError::new(sentence), EXIT_USAGE)
+        }
+        Ok(config) => run(cmd::reset_device::run(config, args)),
         Err(error) => fail(error.as_ref(), EXIT_USAGE),
     }
 }
@@ -145,7 +162,10 @@ fn run(command: impl Future<Output = Result<(), cmd::CommandError>>) -> ExitCode
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
-    match runtime.block_on(command) {
+    let result = runtime.block_on(command);
+    // A storage that hangs must not keep the process.
+    runtime.shutdown_timeout(LAST_WORK);
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
@@ -153,12 +173,6 @@ fn run(command: impl Future<Output = Result<(), cmd::CommandError>>) -> ExitCode
 
 /// Says why, cause by cause.
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    let mut sentence = format!("stream-processor: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        sentence += &format!(": {error}");
-        cause = error.source();
-    }
-    eprintln!("{sentence}");
+    eprintln!("stream-processor: {}", cmd::causes(error));
     ExitCode::from(code)
 }

@@ -1,5 +1,6 @@
 //! Builds the worker's parts from the settings, for every command that runs one.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,20 +45,21 @@ pub struct Parts {
     pub reporter: Arc<Reporter>,
     /// The helpers.
     pub pool: Arc<EncoderPool>,
-    mirror: Option<SessionMirror>,
+    /// What Redis is told with, if it is.
+    pub mirror: Option<SessionMirror>,
     /// The storage.
     pub store: Store,
     worker: Worker,
 }
 
 impl Parts {
-    /// Builds everything that stands behind `source`.
+    /// Builds everything that stands behind `source` and writes to `store`.
     ///
     /// # Errors
-    /// Storage that cannot be opened, and helpers that cannot be started.
+    /// Helpers that cannot be started, and a `REDIS_URL` that is not understood.
     pub async fn build(
         config: &Config,
-        storage: &StorageConfig,
+        store: Store,
         source: Box<dyn FrameSource>,
     ) -> Result<Self, CommandError> {
         let processing = &config.processing;
@@ -73,7 +75,6 @@ impl Parts {
             Metrics::new().map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
         let health = Health::new(MAX_SILENCE);
         let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
-        let store = open_store(storage, processing).await?;
         let pool = EncoderPool::start(pool_settings(processing, &config.watermark, helpers)?)
             .await
             .map_err(|e| CommandError::because("the encoders do not start", e))?;
@@ -167,6 +168,24 @@ pub async fn open_store(
     Ok(store)
 }
 
+/// The storage for who removes something of it. One that is full may be just what it is for.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_store_to_clean(
+    storage: &StorageConfig,
+    processing: &ProcessingConfig,
+) -> Result<Store, CommandError> {
+    let store = connect(storage, processing)?;
+    match store.check().await {
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error, "the storage is full: what frees room is done all the same");
+            Ok(store)
+        }
+        checked => checked.map(|()| store).map_err(|e| does_not_work(storage, e)),
+    }
+}
+
 fn connect(storage: &StorageConfig, processing: &ProcessingConfig) -> Result<Store, CommandError> {
     Store::connect(storage, store_settings(processing)).map_err(|e| {
         let sentence = match storage.streams.backend {
@@ -178,7 +197,31 @@ fn connect(storage: &StorageConfig, processing: &ProcessingConfig) -> Result<Sto
 }
 
 fn does_not_work(storage: &StorageConfig, error: StoreError) -> CommandError {
-    CommandError::because(format!("the storage {} does not work", storage.streams), error)
+    let mut sentence = format!("the storage {} does not work", storage.streams);
+    if let Some(advice) = advice(&storage.streams.backend, &error) {
+        sentence += &format!(" ({advice})");
+    }
+    CommandError::because(sentence, error)
+}
+
+/// What to do about a storage that is there and does not let us work.
+fn advice(backend: &StorageBackend, error: &StoreError) -> Option<&'static str> {
+    let StoreError::Io { source, .. } = error else { return None };
+    let in_folder = matches!(backend, StorageBackend::Filesystem);
+    Some(match source.kind() {
+        _ if error.is_full() => "make room on it, or let `stream-processor cleanup` do so",
+        ErrorKind::ReadOnlyFilesystem => "mount it for writing: it is read-only",
+        ErrorKind::PermissionDenied if in_folder => {
+            "let the user that this program runs as read, write and search STORAGE_BASE_PATH and \
+             all below it"
+        }
+        ErrorKind::PermissionDenied => {
+            "look at its credentials, and at what they allow: list, read, write, and for all but \
+             the worker delete"
+        }
+        ErrorKind::NotFound if !in_folder => "create the bucket, or correct its name",
+        _ => return None,
+    })
 }
 
 /// The storage for a command that only reads.

@@ -1,9 +1,16 @@
-//! `consumer`: the worker, from the broker to the streams.
+//! `consumer`: the worker, from the broker to the streams, and what may be done beside it.
+
+use std::time::Duration;
 
 use super::CommandError;
-use super::assembly::Parts;
+use super::archive_cleanup::ArchiveSweeping;
+use super::assembly::{Parts, open_store, open_store_to_clean};
+use super::chores::{Chore, Chores};
+use super::cleanup::Cleanup;
+use super::offline_checker::OfflineCheck;
 use super::ops::Ops;
 use super::signals::stop_on_signals;
+use crate::cli::{ARCHIVE_CLEANUP_SECS, ConsumerArgs, OFFLINE_CHECK_SECS};
 use crate::config::{Config, PulsarConfig};
 use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
 
@@ -11,12 +18,18 @@ use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
 ///
 /// # Errors
 /// When it cannot start. A broker that is away is no such thing: it is waited for.
-pub async fn run(config: Config) -> Result<(), CommandError> {
+pub async fn run(config: Config, args: ConsumerArgs) -> Result<(), CommandError> {
     let stop = stop_on_signals()?;
     let source = PulsarSource::connect(pulsar_settings(&config.pulsar))
         .await
         .map_err(|e| CommandError::because("the Pulsar settings do not work", e))?;
-    let parts = Parts::build(&config, &config.storage, Box::new(source)).await?;
+    let store = match args.with_cleanup {
+        // Or nobody would ever make room.
+        true => open_store_to_clean(&config.storage, &config.processing).await?,
+        false => open_store(&config.storage, &config.processing).await?,
+    };
+    let parts = Parts::build(&config, store, Box::new(source)).await?;
+    let chores = if args.with_cleanup { chores(&config, &parts)? } else { Vec::new() };
     let (metrics, health) = (parts.metrics.clone(), parts.health.clone());
     let ops = Ops::start(&config.metrics, metrics, health, stop.clone()).await?;
     tracing::info!(
@@ -25,12 +38,29 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         subscription = %config.pulsar.subscription,
         consumer = %config.pulsar.consumer_name,
         storage = %config.storage.streams,
+        with_cleanup = args.with_cleanup,
         "the worker takes frames"
     );
+    let chores = Chores::start(chores, &parts.metrics, &stop);
     let result = parts.run(stop.clone()).await;
     stop.cancel();
+    chores.ended().await;
     ops.ended().await;
     result
+}
+
+/// What is done with `--with-cleanup`. Any number of workers may do it on one storage: whoever
+/// comes first to a device does what is due.
+fn chores(config: &Config, parts: &Parts) -> Result<Vec<Box<dyn Chore>>, CommandError> {
+    let (store, metrics) = (&parts.store, &parts.metrics);
+    let check_every = Duration::from_secs(OFFLINE_CHECK_SECS);
+    let sweep_every = Duration::from_secs(ARCHIVE_CLEANUP_SECS);
+    let mirror = parts.mirror.clone();
+    let check = OfflineCheck::new(config, store.clone(), metrics.clone(), mirror, check_every)?;
+    let cleanup = Cleanup::new(config, store.clone(), metrics.clone(), config.retention.interval);
+    let archives =
+        ArchiveSweeping::new(config, store.clone(), metrics.clone(), sweep_every, false)?;
+    Ok(vec![Box::new(check), Box::new(cleanup), Box::new(archives)])
 }
 
 fn pulsar_settings(config: &PulsarConfig) -> PulsarSettings {

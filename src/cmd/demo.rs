@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::Parts;
+use super::assembly::{Parts, open_store};
+use super::progress::mebibytes;
 use super::signals::stop_on_signals;
 use super::{CommandError, say};
 use crate::cli::DemoArgs;
@@ -50,8 +51,8 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
     })?;
     let folder = Folder::make(args.keep)?;
     let feed = MemoryFeed::new();
-    let parts =
-        Parts::build(&config, &StorageConfig::folder(&folder.path), Box::new(feed.open())).await?;
+    let store = open_store(&StorageConfig::folder(&folder.path), &config.processing).await?;
+    let parts = Parts::build(&config, store, Box::new(feed.open())).await?;
     let cameras = cameras(&args, &folder.path)?;
     let directory = Arc::new(Directory {
         reporter: Arc::clone(&parts.reporter),
@@ -176,11 +177,6 @@ async fn tell(directory: Arc<Directory>, duration_secs: Option<u64>, stop: Cance
         }
     }
     bar.finish_and_clear();
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }
 
 /// The cameras as the page shows them.

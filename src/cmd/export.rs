@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::open_store_to_read;
+use super::progress::bar;
 use super::signals::stop_on_signals;
 use super::{CommandError, say};
 use crate::cli::{ExportArgs, StillArgs};
@@ -182,10 +183,10 @@ struct Progress(ProgressBar, std::cell::Cell<std::time::Instant>);
 
 impl Progress {
     fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} segments {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self(bar, std::cell::Cell::new(std::time::Instant::now()))
+        Self(
+            bar("{bar:30} {pos} of {len} segments {msg}"),
+            std::cell::Cell::new(std::time::Instant::now()),
+        )
     }
 
     fn show(&self, what: &'static str, done: usize, of: usize) {

@@ -3,6 +3,7 @@
 pub mod archive_cleanup;
 pub mod archiving;
 mod assembly;
+mod chores;
 pub mod cleanup;
 pub mod consumer;
 pub mod demo;
@@ -10,6 +11,7 @@ pub mod encode_helper;
 pub mod export;
 pub mod offline_checker;
 mod ops;
+mod progress;
 mod redis;
 pub mod reset_device;
 pub mod serve;
@@ -39,6 +41,17 @@ impl CommandError {
     ) -> Self {
         Self { sentence: sentence.into(), source: Some(source.into()) }
     }
+}
+
+/// What an error says, and what led to it, on one line.
+pub fn causes(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said += &format!(": {error}");
+        cause = error.source();
+    }
+    said
 }
 
 /// What a command has to say to whoever started it goes to stdout; the log is on stderr.

@@ -44,7 +44,11 @@ pub const ERROR_TYPES: &[&str] = &[
     "offline_check",
     "archive",
     "archive_database",
+    "cleanup",
 ];
+
+/// What is done again and again beside a worker or by commands that go on, by name: a label.
+pub const CHORES: &[&str] = &["offline_check", "cleanup", "archive_cleanup"];
 
 /// All metrics of a process, on a registry of their own. Cheap to clone: clones count into
 /// the same numbers.
@@ -123,6 +127,8 @@ pub struct Metrics {
     /// Devices that Redis has still to be told of.
     pub redis_devices_waiting: IntGauge,
     redis_failures: IntCounterVec,
+    chore_runs: IntCounterVec,
+    chore_failures: IntCounterVec,
 }
 
 impl Metrics {
@@ -144,9 +150,17 @@ impl Metrics {
         for reason in crate::session::mirror::trouble::REASONS {
             redis_failures.with_label_values(&[reason]);
         }
+        let chore_runs = on.counters("chore_runs_total", "Turns that were begun of what is done again and again, here or beside a worker with --with-cleanup. One that stands still hangs.", "chore")?;
+        let chore_failures = on.counters("chore_failures_total", "Turns that failed as a whole; the log says why, once. They are tried again at their next time. What goes wrong with one device is in errors_total.", "chore")?;
+        for chore in CHORES {
+            chore_runs.with_label_values(&[chore]);
+            chore_failures.with_label_values(&[chore]);
+        }
         Ok(Self {
             errors,
             redis_failures,
+            chore_runs,
+            chore_failures,
             frames_received: on.counter("frames_received_total", "Frame events taken from the source, redelivered and bad ones included.")?,
             segments_generated: on.counter("segments_generated_total", "Segments committed: durable, listed in their playlist.")?,
             active_devices: on.gauge("active_devices", "Devices that this worker holds frames of or has had frames of lately.")?,
@@ -189,6 +203,22 @@ impl Metrics {
     /// [`crate::session::mirror::trouble::REASONS`].
     pub fn redis_failure(&self, reason: &'static str) {
         self.redis_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a turn of one of [`CHORES`].
+    pub fn chore_begun(&self, chore: &'static str) {
+        self.chore_runs.with_label_values(&[chore]).inc();
+    }
+
+    /// Counts that a turn of one of [`CHORES`] failed.
+    pub fn chore_failed(&self, chore: &'static str) {
+        self.chore_failures.with_label_values(&[chore]).inc();
+    }
+
+    /// How many turns of one of [`CHORES`] were begun, and how many of them failed.
+    pub fn chore_turns(&self, chore: &'static str) -> (u64, u64) {
+        let of = |counters: &IntCounterVec| counters.with_label_values(&[chore]).get();
+        (of(&self.chore_runs), of(&self.chore_failures))
     }
 
     /// Counts one error of a type; see [`ERROR_TYPES`].

@@ -171,15 +171,25 @@ impl Cleaner {
             work = counted;
             keep_from = keep_from.max(device_from);
         }
+        if work.needs.orphans {
+            // A playlist that somebody edited is mended, also where nothing comes any more.
+            self.window(key, &task, &mut work).await?;
+        }
+        let mut full = None;
         if work.needs.trim || keep_from > work.state.published.media_sequence {
-            work = self.trim(key, &task, work, keep_from).await?;
+            match self.trim(key, &task, &mut work, keep_from).await {
+                // What has been out of the playlist for the grace makes room: the next run trims.
+                Err(error) if error.is_full() => full = Some(error),
+                trimmed => trimmed?,
+            }
         }
         let listed = self.listed_from(key, &task, &mut work).await?;
         let working = self.store.on_device(key, move |folder| {
             work.remove(folder, &task, listed)?;
             Ok::<_, StoreError>(work.done)
         });
-        working.await
+        let done = working.await?;
+        full.map_or(Ok(done), Err)
     }
 
     /// Takes out of the live playlist what has no place in it any more.
@@ -187,11 +197,11 @@ impl Cleaner {
         &self,
         key: &DeviceKey,
         task: &Task,
-        mut work: Work,
+        work: &mut Work,
         keep_from: u64,
-    ) -> Result<Work, StoreError> {
+    ) -> Result<(), StoreError> {
         let (retention, now) = (task.settings.retention, task.now);
-        let Some(mut window) = self.window(key, task, &mut work).await? else { return Ok(work) };
+        let Some(mut window) = self.window(key, task, work).await? else { return Ok(()) };
         let before = work.state.published.media_sequence;
         let mut trimmed = window.clone();
         let gone = trimmed.trim(now, retention) + trimmed.trim_before(keep_from);
@@ -201,19 +211,21 @@ impl Cleaner {
             window = trimmed;
         } else if gone > 0 {
             self.store.trim_window(key, now, retention, keep_from).await?;
-            work.state = self.state(key).await?.unwrap_or(work.state);
+            if let Some(state) = self.state(key).await? {
+                work.state = state;
+            }
             let after = work.state.published.media_sequence;
             work.done.unlisted = after.saturating_sub(before);
-            match self.window(key, task, &mut work).await? {
+            match self.window(key, task, work).await? {
                 Some(after) => window = after,
-                None => return Ok(work),
+                None => return Ok(()),
             }
         }
         if plan::is_idle(&task.settings, &work.state, now) {
             let at = window.trims_at(now, retention);
             work.notes.cleaned.trim_at(work.state.generation, at, now, retention);
         }
-        Ok(work)
+        Ok(())
     }
 
     /// What the live playlist lists, after mending it if a commit was interrupted.

@@ -261,6 +261,9 @@ impl DeviceFolder {
             let detail = format!("has format {}; this program reads {STATE_FORMAT}", state.format);
             return Err(StoreError::Unreadable { path: self.path(Place::Hls, STATE_FILE), detail });
         }
+        if let Some(detail) = state.contradiction() {
+            return Err(StoreError::Unreadable { path: self.path(Place::Hls, STATE_FILE), detail });
+        }
         Ok(Some((state, stored)))
     }
 

@@ -61,6 +61,12 @@ impl StoreError {
         Self::Io { action, path, source }
     }
 
+    /// Whether it is for want of room on a file system (`ENOSPC`, `EDQUOT`).
+    pub fn is_full(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// A short static name: a metric label.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -33,8 +33,9 @@ mod state;
 pub mod steps;
 mod upkeep;
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -117,6 +118,8 @@ struct Inner {
     frames_backend: Arc<dyn Backend>,
     settings: StoreSettings,
     caches: history::Caches,
+    /// The clients whose folders must not be looked into, so that each is told of once.
+    forbidden: Mutex<BTreeSet<String>>,
 }
 
 impl Inner {
@@ -152,6 +155,7 @@ impl Store {
             frames_backend,
             settings,
             caches: history::Caches::default(),
+            forbidden: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

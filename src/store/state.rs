@@ -172,8 +172,72 @@ impl DeviceState {
         }
     }
 
+    /// What in it cannot be, as far as its numbers tell; none of what a commit has written. A
+    /// state that was edited by hand must not make a number be given out twice.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let Self { next_segment, published, recent, session, .. } = self;
+        let numbers = || recent.iter().map(|record| record.number);
+        let newest = numbers().max().max(session.as_ref().map(|session| session.last_segment));
+        if let Some(newest) = newest.filter(|newest| newest >= next_segment) {
+            return Some(format!("says that segment {newest} is there and {next_segment} is next"));
+        }
+        if published.media_sequence > *next_segment {
+            let listed = published.media_sequence;
+            return Some(format!("lists segments from {listed} on, and {next_segment} is next"));
+        }
+        let out_of_order = numbers().zip(numbers().skip(1)).find(|(one, next)| one >= next);
+        out_of_order.map(|(one, next)| format!("has segment {next} after segment {one}"))
+    }
+
     /// The number of the oldest segment in `recent`: the history files end before it.
     pub fn first_recent(&self) -> u64 {
         self.recent.first().map_or(self.next_segment, |record| record.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u64) -> SegmentRecord {
+        SegmentRecord {
+            number,
+            file: format!("seg_{number:06}.ts"),
+            init: None,
+            duration_millis: 30_000,
+            captured_at: UtcMillis(0),
+            committed_at: UtcMillis(0),
+            discontinuity: false,
+            begins_session: false,
+            size_bytes: 0,
+            sha256: String::new(),
+            frame_bytes: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn numbers_that_contradict_each_other_are_found() {
+        let begun = DeviceState::new(33, 41, 1);
+        assert_eq!(begun.contradiction(), None);
+        let recent = vec![record(7), record(8)];
+        let session = Some(OpenSession::begin(&record(8)));
+        let mut whole = DeviceState { next_segment: 9, recent, session, ..begun };
+        whole.published.media_sequence = 3;
+        assert_eq!(whole.contradiction(), None);
+        let found = |change: fn(&mut DeviceState)| {
+            let mut changed = whole.clone();
+            change(&mut changed);
+            changed.contradiction().is_some()
+        };
+        assert!(found(|state| state.next_segment = 8));
+        assert!(found(|state| {
+            state.next_segment = 8;
+            state.recent.pop();
+        }));
+        assert!(found(|state| state.published.media_sequence = 10));
+        assert!(found(|state| state.recent.reverse()));
+        assert!(found(|state| state.recent.push(record(8))));
+        assert!(!found(|state| state.recent.clear()));
     }
 }

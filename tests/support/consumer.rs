@@ -32,7 +32,20 @@ impl Consumer {
         base: &Path,
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_stream-processor"))
+        let mut command = Self::command(broker, topic, subscription, base, variables);
+        Self::run_command(&mut command).await
+    }
+
+    /// The command of one on `topic` that writes below `base`.
+    pub fn command(
+        broker: &Broker,
+        topic: &str,
+        subscription: &str,
+        base: &Path,
+        variables: &[(&str, &str)],
+    ) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stream-processor"));
+        command
             .arg("consumer")
             .current_dir(base)
             .env_clear()
@@ -44,12 +57,14 @@ impl Consumer {
             .env("METRICS_ADDRESS", "127.0.0.1")
             .env("METRICS_PORT", "0")
             .env("LOG_FORMAT", "json")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the worker starts");
+            .envs(variables.iter().copied());
+        command
+    }
+
+    /// Starts a command that goes on, with its log as JSON, and waits until it is ready.
+    pub async fn run_command(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
         let lines = BufReader::new(child.stderr.take().expect("a log")).lines();
         let log = Arc::<Mutex<Vec<Value>>>::default();
         let kept = Arc::clone(&log);
@@ -77,12 +92,20 @@ impl Consumer {
         Some(line["address"].as_str()?.to_owned())
     }
 
-    async fn is_ready(&self) -> bool {
-        let answer = reqwest::get(format!("http://{}/readyz", self.ops)).await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+    /// What a probe says: whether it succeeds, and why it does not.
+    pub async fn probe(&self, path: &str) -> (bool, String) {
+        match reqwest::get(format!("http://{}{path}", self.ops)).await {
+            Ok(answer) => (answer.status().is_success(), answer.text().await.unwrap_or_default()),
+            Err(error) => (false, error.to_string()),
+        }
     }
 
-    async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+    async fn is_ready(&self) -> bool {
+        self.probe("/readyz").await.0
+    }
+
+    /// Waits until `look` finds something.
+    pub async fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
         let begun = Instant::now();
         loop {
             if let Some(found) = look(self) {

@@ -138,6 +138,8 @@ pub struct Found {
 pub struct FoundWindow {
     /// The number of the next segment; none if there is none, or something else.
     pub next: Option<u64>,
+    /// Whether there is that, or something else.
+    pub has_next: bool,
     /// How many segments; none if the key holds something else.
     pub count: Option<u64>,
     /// Whether the window's first segment is among them.
@@ -214,6 +216,22 @@ pub fn forget(key: &DeviceKey) -> Vec<Command> {
         command(["DEL", &keys.session, &keys.segments, &keys.next]),
         command(["SREM", SESSIONS, &keys.member]),
     ]
+}
+
+/// The names of the keys that were `found` of a device; of a set, with what it has of the device.
+pub fn names(key: &DeviceKey, found: &[Found]) -> Vec<String> {
+    let keys = Keys::of(key);
+    let mut names = Vec::new();
+    for found in found {
+        let window = found.window.clone().unwrap_or_default();
+        names.extend(found.record.is_some().then(|| keys.session.clone()));
+        names.extend(found.in_sessions.then(|| format!("{} of {SESSIONS}", keys.member)));
+        // It holds something else: that goes as well.
+        let segments = window.count.map_or("something".to_owned(), |count| count.to_string());
+        names.extend((window.count != Some(0)).then(|| format!("{} ({segments})", keys.segments)));
+        names.extend(window.has_next.then_some(keys.next.clone()));
+    }
+    names
 }
 
 fn session_commands(key: &DeviceKey, keys: &Keys, state: &Excerpt, found: &Found) -> Vec<Command> {

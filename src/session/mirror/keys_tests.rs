@@ -41,6 +41,7 @@ fn told(state: &Excerpt) -> Found {
         in_sessions: state.session.is_some(),
         window: Some(FoundWindow {
             next: Some(state.next_segment),
+            has_next: true,
             count: Some(count),
             has_first: count > 0,
             has_last: count > 0,
@@ -212,4 +213,22 @@ fn keys_that_hold_something_else_are_written_anew() {
 fn instants_before_1970_have_scores_too() {
     assert_eq!(score(UtcMillis(-1_250)), "-1.250");
     assert_eq!(score(UtcMillis(5)), "0.005");
+}
+
+#[test]
+fn the_keys_that_were_found_are_named() {
+    let all = [
+        "stream:session:acme:truck-7",
+        "acme:truck-7 of stream:sessions",
+        "hls:segments:acme:truck-7 (5)",
+        "hls:seq:acme:truck-7",
+    ];
+    assert_eq!(names(&key(), &[told(&state(95, 95, 100))]), all);
+    let nothing = FoundWindow { count: Some(0), ..Default::default() };
+    let nothing = Found { window: Some(nothing), ..Default::default() };
+    assert_eq!(names(&key(), &[nothing]), Vec::<String>::new());
+    let garbage = FoundWindow { has_next: true, ..Default::default() };
+    let garbage = Found { window: Some(garbage), ..Default::default() };
+    let expected = ["hls:segments:acme:truck-7 (something)", "hls:seq:acme:truck-7"];
+    assert_eq!(names(&key(), &[garbage]), expected);
 }

@@ -165,6 +165,7 @@ fn found(answers: &[RedisResult<Value>], windows: bool) -> Found {
     };
     let window = windows.then(|| FoundWindow {
         next: answer(2).and_then(text).and_then(|text| text.parse().ok()),
+        has_next: answer(2) != Some(&Value::Nil),
         count: answer(3).and_then(number),
         has_first: answer(4).is_some_and(|score| *score != Value::Nil),
         has_last: answer(5).is_some_and(|score| *score != Value::Nil),

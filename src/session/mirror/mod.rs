@@ -162,14 +162,33 @@ impl SessionMirror {
         }
     }
 
-    /// Removes all that Redis holds of a device: for a stream that is begun anew.
+    /// Removes all that Redis holds of a device: for a stream that is begun anew. The names of
+    /// the keys that there were.
     ///
     /// # Errors
     /// [`MirrorError`]: some of it may be left.
-    pub async fn forget(settings: &MirrorSettings, key: &DeviceKey) -> Result<(), MirrorError> {
-        let mut link = Link::connect(&open(&settings.url)?, settings.windows).await?;
+    pub async fn forget(
+        settings: &MirrorSettings,
+        key: &DeviceKey,
+    ) -> Result<Vec<String>, MirrorError> {
+        let mut link = Link::connect(&open(&settings.url)?, true).await?;
+        let found = link.look(&[(key, None)]).await?;
         link.write(&keys::forget(key)).await?;
-        Ok(())
+        Ok(keys::names(key, &found))
+    }
+
+    /// The names of the keys that Redis has of a device, which [`SessionMirror::forget`] would
+    /// remove.
+    ///
+    /// # Errors
+    /// [`MirrorError`].
+    pub async fn recall(
+        settings: &MirrorSettings,
+        key: &DeviceKey,
+    ) -> Result<Vec<String>, MirrorError> {
+        let mut link = Link::connect(&open(&settings.url)?, true).await?;
+        let found = link.look(&[(key, None)]).await?;
+        Ok(keys::names(key, &found))
     }
 }
 
