@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use stream_processor::http::auth::Gate;
-use stream_processor::http::page::{self, DeviceDirectory, DeviceView, Presence};
+use stream_processor::http::page::{self, DeviceDirectory, DeviceView, PageFacts, Presence};
 use stream_processor::http::playback::{Playback, PlaybackSettings};
 use stream_processor::http::{Condition, Health, Metrics, Part, serve, serve_ops};
 use stream_processor::model::{DeviceKey, SystemClock, UtcMillis};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 const PLAYLIST: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:30\n\
     #EXT-X-MEDIA-SEQUENCE:4\n#EXT-X-PROGRAM-DATE-TIME:2026-01-31T08:00:00.000Z\n\
     #EXTINF:30.000,\nsegments/seg_000004.ts\n#EXTINF:30.000,\nsegments/seg_000005.ts\n";
+const FACTS: PageFacts = PageFacts { max_clip: Duration::from_secs(600) };
 const HLS: &str = "/client_ids/acme/device_id/gate/hls";
 
 struct Answer {
@@ -276,7 +277,7 @@ impl DeviceDirectory for OneCamera {
 #[tokio::test]
 async fn the_page_names_only_what_it_serves_and_allows_nothing_else() {
     let gate = Gate::open(None, Arc::new(SystemClock));
-    let (port, _stop) = serving(page::router(Arc::new(OneCamera), gate)).await;
+    let (port, _stop) = serving(page::router(Arc::new(OneCamera), gate, FACTS)).await;
     let page = ask(port, "GET", "/", "").await;
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
     let text = page.text();
@@ -292,6 +293,9 @@ async fn the_page_names_only_what_it_serves_and_allows_nothing_else() {
     let devices = ask(port, "GET", "/api/devices", "").await;
     let devices: serde_json::Value = serde_json::from_slice(&devices.body).unwrap();
     assert_eq!(devices["devices"][0]["state"], "starting");
+    let about = ask(port, "GET", "/api/about", "").await;
+    let about: serde_json::Value = serde_json::from_slice(&about.body).unwrap();
+    assert_eq!((&about["maxClipSecs"], &about["asksForToken"]), (&600.into(), &false.into()));
 }
 
 #[tokio::test]

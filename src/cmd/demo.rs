@@ -19,7 +19,7 @@ use crate::demo::{Cameras, CamerasConfig};
 use crate::http::archives::Archives;
 use crate::http::auth::Gate;
 use crate::http::export::{ExportSettings, Exports};
-use crate::http::page::{self, DeviceDirectory, DeviceView, Lag, Presence};
+use crate::http::page::{self, DeviceDirectory, DeviceView, Lag, PageFacts, Presence};
 use crate::http::playback::{Playback, PlaybackSettings, SegmentCaching};
 use crate::http::serve;
 use crate::model::{Clock, DeviceKey, SystemClock, UtcMillis};
@@ -72,7 +72,8 @@ pub async fn run(config: Config, args: DemoArgs) -> Result<(), CommandError> {
         ExportSettings { max_clip: MAX_CLIP, max_clips: MAX_CLIPS },
     );
     let archives = Archives::new(parts.store.clone(), gate.clone());
-    let router = page::router(Arc::clone(&directory) as _, gate)
+    let facts = PageFacts { max_clip: MAX_CLIP };
+    let router = page::router(Arc::clone(&directory) as _, gate, facts)
         .merge(playback.router())
         .merge(exports.router())
         .merge(archives.router());

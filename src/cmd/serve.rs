@@ -17,6 +17,7 @@ use crate::http::auth::signed::{LEAST_KEY_BYTES, Signer};
 use crate::http::auth::token_file::TokenFile;
 use crate::http::auth::tokens::Tokens;
 use crate::http::export::{ExportSettings, Exports};
+use crate::http::page::PageFacts;
 use crate::http::playback::{Playback, PlaybackSettings};
 use crate::http::{Health, Metrics, Part, page, serve};
 use crate::model::{Clock, Secret, SystemClock};
@@ -64,7 +65,8 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         max_clip: Duration::from_secs(config.serve.max_clip_secs.into()),
         max_clips: config.serve.max_clips,
     };
-    let router = page::router(Arc::new(fleet.clone()), gate.clone())
+    let facts = PageFacts { max_clip: exports.max_clip };
+    let router = page::router(Arc::new(fleet.clone()), gate.clone(), facts)
         .merge(Playback::new(store.clone(), gate.clone(), playback).router())
         .merge(Exports::new(store.clone(), gate.clone(), clock, exports).router())
         .merge(Archives::new(store, gate.clone()).router());

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::ExportError;
 use crate::model::{DeviceKey, UtcMillis};
 use crate::store::layout::{Place, default_frame_file};
-use crate::store::{FrameRecord, Store};
+use crate::store::{DeviceFolder, FrameRecord, SegmentRecord, Store, StoreError};
 
 /// A frame.
 #[derive(Clone, Debug)]
@@ -17,7 +17,8 @@ pub struct Still {
 }
 
 /// The committed frame whose capture is nearest to `at`, of all that the device's records still
-/// know.
+/// know. Frames are committed in the order they were taken in, so that only the records around
+/// the instant are read; for one of the last minutes, the state alone.
 ///
 /// # Errors
 /// [`ExportError::Nothing`] if they know none; [`ExportError::Frame`] if its file is gone or
@@ -27,12 +28,31 @@ pub async fn nearest_frame(
     key: &DeviceKey,
     at: UtcMillis,
 ) -> Result<Still, ExportError> {
-    let records = store.committed_segments(key).await?;
+    let records = store.on_device(key, move |folder| records_around(folder, at)).await?;
     let frames = records.into_iter().flat_map(|record| record.frames);
     let nearest = frames.min_by_key(|frame| frame.captured_at.millis_since(at).unsigned_abs());
     let Some(frame) = nearest else { return Err(ExportError::Nothing(key.clone())) };
     let jpeg = store.read_frame(&path_of(key, &frame)).await?;
     Ok(Still { captured_at: frame.captured_at, jpeg })
+}
+
+/// The state's records, and those of the history files that lie around `at`: the first one that
+/// is not wholly before it, and its neighbours.
+fn records_around(folder: &DeviceFolder, at: UtcMillis) -> Result<Vec<SegmentRecord>, StoreError> {
+    let Some(state) = folder.state()? else { return Ok(Vec::new()) };
+    if state.recent.first().is_some_and(|oldest| at >= oldest.captured_at) {
+        return Ok(state.recent);
+    }
+    let names = folder.history_files(&state)?;
+    let first = names.partition_point(|name| name.newest < at).saturating_sub(1);
+    let mut records = Vec::new();
+    for name in names.iter().skip(first).take(3) {
+        let read = folder.read_json::<Vec<SegmentRecord>>(Place::History, &name.file_name())?;
+        // Retention may remove a file between the listing and now.
+        records.extend(read.map(|(records, _)| records).unwrap_or_default());
+    }
+    records.extend(state.recent);
+    Ok(records)
 }
 
 fn path_of(key: &DeviceKey, frame: &FrameRecord) -> String {

@@ -1,5 +1,5 @@
-//! `clip.mp4?from=&to=` and `still.jpg?at=`: a piece of a device's stream, and one of its frames,
-//! for a browser to save.
+//! `clip.mp4?from=&to=` and `still.jpg?at=[&missing=empty]`: a piece of a device's stream, and one
+//! of its frames, for a browser to save.
 //!
 //! Architecture invariant: a clip is handed on segment by segment; only so many are made at the
 //! same time, and none is longer than is allowed.
@@ -70,33 +70,47 @@ enum Refused {
     Export(#[from] ExportError),
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let (status, text) = match &self {
-            Self::Query(_) | Self::Missing { .. } | Self::TooLong(_) => {
-                (StatusCode::BAD_REQUEST, self.to_string())
-            }
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, self.to_string()),
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Query(_) | Self::Missing { .. } | Self::TooLong(_) => StatusCode::BAD_REQUEST,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Export(error) => match error {
-                // The device's name is not repeated, nor are paths: the text is for a viewer.
-                ExportError::Nothing(_) => {
-                    (StatusCode::NOT_FOUND, "nothing is kept of this device".to_owned())
-                }
-                ExportError::Clip(ClipError::Nothing { .. } | ClipError::Order(_)) => {
-                    (StatusCode::NOT_FOUND, error.to_string())
-                }
-                ExportError::Gone { .. } | ExportError::Frame(FrameReadError::NotFound { .. }) => {
-                    (StatusCode::NOT_FOUND, "it is not kept any more".to_owned())
-                }
+                ExportError::Nothing(_)
+                | ExportError::Clip(ClipError::Nothing { .. } | ClipError::Order(_))
+                | ExportError::Gone { .. }
+                | ExportError::Frame(FrameReadError::NotFound { .. }) => StatusCode::NOT_FOUND,
                 ExportError::Clip(_) | ExportError::Frame(_) | ExportError::Store(_) => {
-                    tracing::warn!(%error, "a clip or a still cannot be made");
-                    let text = "the storage cannot be read, or what it holds is damaged";
-                    (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
+                    StatusCode::INTERNAL_SERVER_ERROR
                 }
             },
-        };
+        }
+    }
+
+    /// The device's name is not repeated, nor are paths: the text is for a viewer.
+    fn text(&self) -> String {
+        match self {
+            Self::Export(ExportError::Nothing(_)) => "nothing is kept of this device".to_owned(),
+            Self::Export(ExportError::Clip(ClipError::Nothing { .. } | ClipError::Order(_))) => {
+                self.to_string()
+            }
+            Self::Export(_) if self.status() == StatusCode::NOT_FOUND => {
+                "it is not kept any more".to_owned()
+            }
+            Self::Export(error) => {
+                tracing::warn!(%error, "a clip or a still cannot be made");
+                "the storage cannot be read, or what it holds is damaged".to_owned()
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
         let headers = [(header::CACHE_CONTROL, "no-store")];
-        let mut response = (status, headers, format!("{text}\n")).into_response();
+        let text = format!("{}\n", self.text());
+        let mut response = (self.status(), headers, text).into_response();
         if matches!(self, Self::Busy) {
             set(response.headers_mut(), header::RETRY_AFTER, RETRY_AFTER_SECS);
         }
@@ -179,7 +193,16 @@ async fn still(
 ) -> Result<Response, Refused> {
     let query = query.unwrap_or_default();
     let at = instant(&query, "at")?.ok_or(Refused::Missing { key: "at" })?;
-    let still = nearest_frame(&exports.0.store, &viewed.key, at).await?;
+    let still = match nearest_frame(&exports.0.store, &viewed.key, at).await.map_err(Refused::from)
+    {
+        // Who shows many pictures can do without one, and takes it for no failure.
+        Err(refused) if refused.status() == StatusCode::NOT_FOUND && asks_for_empty(&query) => {
+            return Ok(
+                (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
+            );
+        }
+        still => still?,
+    };
     let mut response = Response::new(Body::from(still.jpeg));
     let headers = response.headers_mut();
     set(headers, header::CONTENT_TYPE, "image/jpeg");
@@ -187,6 +210,11 @@ async fn still(
     let name = file_name(&viewed.key, still.captured_at, "jpg");
     set(headers, header::CONTENT_DISPOSITION, &name);
     Ok(response)
+}
+
+/// `missing=empty`: where there is no still, the answer is 204 and not 404.
+fn asks_for_empty(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "missing=empty")
 }
 
 /// The name to save as: the device and the instant, of characters that every system takes

@@ -69,6 +69,12 @@ impl Span {
         }
     }
 
+    /// The span as a query that [`Span::from_query`] reads back.
+    pub fn to_query(self) -> String {
+        let end = |at: Option<UtcMillis>| at.map(|at| at.to_string()).unwrap_or_default();
+        format!("from={}&to={}", end(self.from), end(self.to))
+    }
+
     fn shows(self, start: UtcMillis, end: UtcMillis) -> bool {
         self.from.is_none_or(|from| end > from) && self.to.is_none_or(|to| start < to)
     }
@@ -252,6 +258,10 @@ mod tests {
     fn no_query_means_live_and_a_bad_one_says_what_it_takes() {
         assert_eq!(Span::from_query(""), Ok(None));
         assert_eq!(Span::from_query("v=3&x"), Ok(None));
+        for query in ["from=&to=", "from=1769846430.25&to=", "from=&to=2026-01-31T05:10:00-03:00"] {
+            let span = Span::from_query(query).unwrap().unwrap();
+            assert_eq!(Span::from_query(&span.to_query()), Ok(Some(span)), "{query}");
+        }
         assert_eq!(Span::from_query("from=2&to=2"), Err(SnapshotError::Order));
         for query in ["from=yesterday", "to=1e300", "to=NaN", "from=%ff"] {
             let error = Span::from_query(query).unwrap_err().to_string();

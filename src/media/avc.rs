@@ -40,6 +40,11 @@ impl Configuration {
         Some(Self { sps: sps.to_vec(), pps, size, high })
     }
 
+    /// The codec string (RFC 6381, 3.3), and the size of what is shown.
+    pub(super) fn described(&self) -> (String, PictureSize) {
+        (h264::codec(&self.sps), self.size)
+    }
+
     /// Width and height in the 16 bits that boxes have for them.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod avc;
 pub mod clip;
 mod fmp4;
+pub mod format;
 pub mod h264;
 pub mod jpeg;
 mod mp4;

@@ -33,6 +33,17 @@ pub(super) const MAX_TICKS: u64 = (1 << 33) - 1;
 /// continuity_counter has four bits (2.4.3.3).
 pub(super) const COUNTERS: usize = 16;
 
+/// What a packet holds of its stream, by the byte of its header that says so and what follows
+/// the header (2.4.3.3 and 2.4.3.4); none if that is nothing.
+pub(super) fn payload_of(control: u8, body: &[u8]) -> Option<&[u8]> {
+    let payload = match control >> 4 & 3 {
+        1 => Some(body),
+        3 => body.split_first().and_then(|(length, rest)| rest.get(usize::from(*length)..)),
+        _ => None,
+    };
+    payload.filter(|payload| !payload.is_empty())
+}
+
 /// The file. Each picture is a PES packet of its own, with a PCR.
 ///
 /// The standard wants a PCR every 100 ms (2.7.2), which with pictures 500 ms apart would take

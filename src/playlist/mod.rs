@@ -22,6 +22,7 @@
 //! (RFC 8216 section 6.2.2).
 
 pub mod listing;
+pub mod multivariant;
 mod parse;
 mod render;
 mod vod;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// At most `capacity` entries. Making room looks at all of them, so it is for capacities in the
 /// hundreds and values that cost a disk access.
-pub(super) struct Lru<K, V> {
+pub(crate) struct Lru<K, V> {
     capacity: usize,
     held: Mutex<Held<K, V>>,
 }

@@ -25,7 +25,7 @@ mod error;
 mod frames;
 mod history;
 pub mod layout;
-mod lru;
+pub(crate) mod lru;
 mod plan;
 mod read;
 mod replace;

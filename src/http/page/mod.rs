@@ -6,6 +6,7 @@
 pub mod listing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::RawQuery;
@@ -33,6 +34,21 @@ pub trait DeviceDirectory: Send + Sync + 'static {
 
     /// The time that lags are measured against.
     fn now(&self) -> UtcMillis;
+}
+
+/// What the page has to know before it can ask for anything; the same for everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageFacts {
+    /// The longest clip that is made.
+    pub max_clip: Duration,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct About {
+    version: &'static str,
+    asks_for_token: bool,
+    max_clip_secs: u64,
 }
 
 #[derive(Serialize)]
@@ -76,17 +92,25 @@ fn devices(
     })
 }
 
-/// The page at `/`, its parts, and `/api/devices`.
+/// The page at `/`, its parts, `/api/about` and `/api/devices`.
 ///
 /// The page itself is the same for everybody and is shown to everybody; what it asks for is
 /// answered to whom `gate` admits.
-pub fn router(directory: Arc<dyn DeviceDirectory>, gate: Gate) -> Router {
-    let mut router = Router::new().route(
-        "/api/devices",
-        get(move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
-            devices(directory.as_ref(), &gate, query.as_deref(), &headers)
-        }),
-    );
+pub fn router(directory: Arc<dyn DeviceDirectory>, gate: Gate, facts: PageFacts) -> Router {
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        asks_for_token: gate.is_locked(),
+        max_clip_secs: facts.max_clip.as_secs(),
+    };
+    let about = Arc::new(about);
+    let mut router = Router::new()
+        .route("/api/about", get(move || async move { super::json(about.as_ref()) }))
+        .route(
+            "/api/devices",
+            get(move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
+                devices(directory.as_ref(), &gate, query.as_deref(), &headers)
+            }),
+        );
     for asset in ASSETS {
         router = router.route(asset.path, get(move || async move { asset.answer() }));
     }
@@ -124,13 +148,30 @@ const fn asset(path: &'static str, content_type: &'static str, bytes: &'static [
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
 static ASSETS: &[Asset] = &[
     asset("/", "text/html; charset=utf-8", include_bytes!("index.html")),
-    asset("/wall.css", "text/css; charset=utf-8", include_bytes!("wall.css")),
-    asset("/wall.js", SCRIPT, include_bytes!("wall.js")),
+    asset("/base.css", STYLE, include_bytes!("base.css")),
+    asset("/wall.css", STYLE, include_bytes!("wall.css")),
+    asset("/viewer.css", STYLE, include_bytes!("viewer.css")),
+    asset("/app.js", SCRIPT, include_bytes!("app.js")),
+    asset("/api.js", SCRIPT, include_bytes!("api.js")),
+    asset("/archives.js", SCRIPT, include_bytes!("archives.js")),
+    asset("/filters.js", SCRIPT, include_bytes!("filters.js")),
+    asset("/fleet.js", SCRIPT, include_bytes!("fleet.js")),
+    asset("/grid.js", SCRIPT, include_bytes!("grid.js")),
+    asset("/login.js", SCRIPT, include_bytes!("login.js")),
+    asset("/moments.js", SCRIPT, include_bytes!("moments.js")),
+    asset("/place.js", SCRIPT, include_bytes!("place.js")),
     asset("/player.js", SCRIPT, include_bytes!("player.js")),
+    asset("/save.js", SCRIPT, include_bytes!("save.js")),
+    asset("/stills.js", SCRIPT, include_bytes!("stills.js")),
+    asset("/tile.js", SCRIPT, include_bytes!("tile.js")),
+    asset("/timeline.js", SCRIPT, include_bytes!("timeline.js")),
+    asset("/turns.js", SCRIPT, include_bytes!("turns.js")),
     asset("/viewer.js", SCRIPT, include_bytes!("viewer.js")),
+    asset("/words.js", SCRIPT, include_bytes!("words.js")),
     asset("/icon.svg", "image/svg+xml", include_bytes!("icon.svg")),
     asset("/hls.light.min.js", SCRIPT, include_bytes!("hls.light.min.js")),
     asset("/hls.js.LICENSE", "text/plain; charset=utf-8", include_bytes!("hls.js.LICENSE")),
@@ -147,5 +188,26 @@ mod tests {
         let of = |path| ASSETS.iter().find(|asset| asset.path == path).unwrap().bytes;
         let licence = String::from_utf8_lossy(of("/hls.js.LICENSE"));
         assert!(licence.contains("Apache License"));
+    }
+
+    #[test]
+    fn every_part_that_the_page_names_is_served() {
+        let text = |asset: &Asset| String::from_utf8_lossy(asset.bytes).into_owned();
+        let named = |text: &str, before: &str| -> Vec<String> {
+            let parts = text.split(before).skip(1);
+            parts.filter_map(|rest| rest.split_once('"').map(|(name, _)| name.to_owned())).collect()
+        };
+        let mut paths = named(&text(&ASSETS[0]), "src=\"");
+        paths.extend(named(&text(&ASSETS[0]), "href=\"/").into_iter().map(|p| format!("/{p}")));
+        for script in ASSETS.iter().filter(|asset| asset.path.ends_with(".js")) {
+            if !script.path.starts_with("/hls") {
+                let imported = named(&text(script), "from \"./");
+                paths.extend(imported.into_iter().map(|name| format!("/{name}")));
+            }
+        }
+        assert!(paths.len() > ASSETS.len(), "{paths:?}");
+        for path in paths {
+            assert!(ASSETS.iter().any(|asset| asset.path == path), "{path}");
+        }
     }
 }

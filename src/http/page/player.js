@@ -2,6 +2,9 @@
 // instant the picture shows. It mends itself: a stream that is not there yet, or breaks off,
 // is tried again until `destroy`.
 
+import { ask, authorization } from "./api.js";
+import { dateAt, parse, timeAt } from "./moments.js";
+
 const Hls = window.Hls;
 
 /// The player to use: what the page's address asks for, else hls.js where it can run. Most
@@ -16,24 +19,31 @@ export function chosenMode() {
 }
 
 const RETRY_FIRST_MS = 500;
-const RETRY_MOST_MS = 5000;
+const RETRY_MOST_MS = 30_000;
 
+/// What to play: {path, link, ended}. `link` is what to put before the path for who cannot send
+/// a token; `ended` is true of an archive.
 class Player {
-  constructor(video, url) {
+  constructor(video, source) {
     this.video = video;
-    this.url = url;
+    this.source = source;
     this.retryMs = RETRY_FIRST_MS;
     this.retryTimer = 0;
+    this.failures = 0;
     this.destroyed = false;
-    /// The window: [{start, duration, date, jump}], times in media seconds, dates in ms.
+    /// The window: see moments.js.
     this.entries = [];
-    this.onPlaying = () => { this.retryMs = RETRY_FIRST_MS; };
+    this.onPlaying = () => {
+      this.retryMs = RETRY_FIRST_MS;
+      this.failures = 0;
+    };
     video.addEventListener("playing", this.onPlaying);
   }
 
   retry() {
     if (this.destroyed || this.retryTimer) return;
     this.stop();
+    this.failures += 1;
     this.retryTimer = setTimeout(() => {
       this.retryTimer = 0;
       if (!this.destroyed) this.start();
@@ -53,34 +63,15 @@ class Player {
     this.stop();
   }
 
-  /// The instant that media time `time` shows, in ms since 1970; null when unknown.
-  dateAt(time) {
-    const entry = entryAt(this.entries, time);
-    return entry && entry.date !== null ? entry.date + (time - entry.start) * 1000 : null;
+  /// The instant that is on screen, in ms since 1970; null when unknown.
+  date() {
+    return dateAt(this.entries, this.video.currentTime);
   }
-
-  window() {
-    const first = this.entries[0];
-    const last = this.entries.at(-1);
-    return first ? { start: first.start, end: last.start + last.duration } : null;
-  }
-}
-
-/// The last entry that begins at or before `time`.
-function entryAt(entries, time) {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (entries[middle].start <= time + 0.001) low = middle + 1;
-    else high = middle;
-  }
-  return entries[Math.max(low - 1, 0)] ?? null;
 }
 
 class HlsJsPlayer extends Player {
-  constructor(video, url, options) {
-    super(video, url);
+  constructor(video, source, options) {
+    super(video, source);
     this.options = options;
     this.start();
   }
@@ -96,6 +87,11 @@ class HlsJsPlayer extends Player {
       liveMaxLatencyDurationCount: this.options.looksBack ? Infinity : 6,
       maxBufferLength: 30,
       backBufferLength: this.options.looksBack ? 120 : 10,
+      xhrSetup: (request) => {
+        for (const [name, value] of Object.entries(authorization())) {
+          request.setRequestHeader(name, value);
+        }
+      },
     });
     this.hls = hls;
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.take(details));
@@ -109,7 +105,7 @@ class HlsJsPlayer extends Player {
         this.retry();
       }
     });
-    hls.loadSource(this.url);
+    hls.loadSource(this.source.path);
     hls.attachMedia(this.video);
   }
 
@@ -118,12 +114,8 @@ class HlsJsPlayer extends Player {
     this.entries = details.fragments.map((fragment) => {
       const jump = before !== null && fragment.cc !== before;
       before = fragment.cc;
-      return {
-        start: fragment.start,
-        duration: fragment.duration,
-        date: fragment.programDateTime ?? null,
-        jump,
-      };
+      const { start, duration } = fragment;
+      return { start, duration, date: fragment.programDateTime ?? null, jump };
     });
   }
 
@@ -134,6 +126,7 @@ class HlsJsPlayer extends Player {
   }
 
   get live() {
+    if (this.source.ended) return false;
     const edge = this.hls?.liveSyncPosition;
     if (edge === null || edge === undefined) return true;
     const target = this.hls.latestLevelDetails?.targetduration ?? 6;
@@ -146,24 +139,28 @@ class HlsJsPlayer extends Player {
     this.play();
   }
 
-  async seek(time) {
-    this.video.currentTime = time;
+  /// Goes to an instant; null while none is known, else whether there is a picture of it.
+  async seek(date) {
+    const place = timeAt(this.entries, date);
+    if (!place) return null;
+    this.video.currentTime = place.time;
+    return place.isThere;
   }
 }
 
 class NativePlayer extends Player {
-  constructor(video, url) {
-    super(video, url);
-    this.live = true;
+  constructor(video, source) {
+    super(video, source);
+    this.live = !source.ended;
     this.onError = () => { if (video.src) this.retry(); };
     video.addEventListener("error", this.onError);
     this.start();
   }
 
   start() {
-    this.live = true;
-    this.liveEntriesAt = -Infinity;
-    this.video.src = this.url;
+    this.live = !this.source.ended;
+    this.entriesAt = -Infinity;
+    this.video.src = this.source.link + this.source.path;
     this.play();
   }
 
@@ -177,19 +174,21 @@ class NativePlayer extends Player {
     super.destroy();
   }
 
-  dateAt(time) {
-    if (!this.live) return super.dateAt(time);
+  date() {
+    if (!this.live) return super.date();
     // Safari says when its time 0 is; others say nothing while live.
     const start = this.video.getStartDate?.().getTime();
-    return Number.isFinite(start) ? start + time * 1000 : null;
+    return Number.isFinite(start) ? start + this.video.currentTime * 1000 : null;
   }
 
-  /// The window as the server has it, for the bar: read again now and then while live.
+  /// The window as the server has it, for the time line: read again now and then while live.
   async refresh() {
-    if (!this.live || performance.now() - this.liveEntriesAt < 5000) return;
-    this.liveEntriesAt = performance.now();
-    const text = await fetchText(this.url);
-    if (this.live && text) this.entries = parse(text);
+    const isKnown = this.source.ended && this.entries.length;
+    if (isKnown || (!this.source.ended && !this.live)) return;
+    if (performance.now() - this.entriesAt < 5000) return;
+    this.entriesAt = performance.now();
+    const text = await textOf(this.source.path);
+    if (text && (this.live || this.source.ended)) this.entries = parse(text);
   }
 
   goLive() {
@@ -198,58 +197,32 @@ class NativePlayer extends Player {
   }
 
   /// A live playlist cannot be sought natively: the window as it is now can.
-  async seek(time) {
+  async seek(date) {
     if (this.live) {
+      const query = "?from=&to=";
+      const text = await textOf(this.source.path + query);
+      if (this.destroyed || !text) return null;
       this.live = false;
-      const date = super.dateAt(time);
-      const url = `${this.url}?from=&to=`;
-      const text = await fetchText(url);
-      if (this.destroyed || !text) return;
       this.entries = parse(text);
-      const entry = this.entries.findLast((e) => e.date !== null && e.date <= date);
-      time = entry ? entry.start + (date - entry.date) / 1000 : 0;
-      this.video.src = url;
+      this.video.src = this.source.link + this.source.path + query;
       await new Promise((done) => {
         this.video.addEventListener("loadedmetadata", done, { once: true });
         this.video.addEventListener("error", done, { once: true });
       });
     }
-    this.video.currentTime = time;
+    const place = timeAt(this.entries, date);
+    if (!place) return null;
+    this.video.currentTime = place.time;
     this.play();
+    return place.isThere;
   }
 }
 
-async function fetchText(url) {
-  try {
-    const answer = await fetch(url);
-    return answer.ok ? await answer.text() : null;
-  } catch {
-    return null;
-  }
+async function textOf(path) {
+  return ask(path).then((answer) => answer.text(), () => null);
 }
 
-/// The entries of a media playlist, time counted from its first one.
-function parse(text) {
-  const entries = [];
-  let start = 0;
-  let duration = 0;
-  let date = null;
-  let jump = false;
-  for (const line of text.split(/\r?\n/)) {
-    if (line.startsWith("#EXTINF:")) duration = parseFloat(line.slice(8)) || 0;
-    else if (line === "#EXT-X-DISCONTINUITY") [jump, date] = [entries.length > 0, null];
-    else if (line.startsWith("#EXT-X-PROGRAM-DATE-TIME:")) date = Date.parse(line.slice(25));
-    else if (line && !line.startsWith("#")) {
-      entries.push({ start, duration, date, jump });
-      start += duration;
-      if (date !== null) date += duration * 1000;
-      jump = false;
-    }
-  }
-  return entries;
-}
-
-/// Plays `url` in `video` until `destroy`. With `looksBack` it stays where it was sought to.
-export function attach(video, url, mode, options = { looksBack: false }) {
-  return mode === "native" ? new NativePlayer(video, url) : new HlsJsPlayer(video, url, options);
+/// Plays `source` in `video` until `destroy`. With `looksBack` it stays where it was sought to.
+export function attach(video, source, mode, options = { looksBack: false }) {
+  return mode === "native" ? new NativePlayer(video, source) : new HlsJsPlayer(video, source, options);
 }

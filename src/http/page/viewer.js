@@ -1,81 +1,158 @@
-// One camera, large: play, look back along the window, return to live.
+// One camera, large: play, look back, jump to an instant, archives, pieces to save.
 
-import { attach } from "/player.js";
+import { Archives } from "./archives.js";
+import { runs } from "./moments.js";
+import { attach } from "./player.js";
+import { Save } from "./save.js";
+import { STATE_WORDS } from "./tile.js";
+import { Timeline } from "./timeline.js";
+import { ago, dateTime, fromField, length, toField, zone } from "./words.js";
 
 const id = (name) => document.getElementById(`viewer-${name}`);
-
-/// How often a drag seeks.
-const SEEK_EVERY_MS = 120;
 const SKIP_SECS = 10;
-const MOST_GAPS = 300;
+const LONG_SKIP_SECS = 60;
+/// How long a note about what was done stays.
+const NOTE_MS = 6000;
+const MOVED_AFTER_MS = 300;
 
-export class Viewer {
-  constructor(mode) {
+export class Viewer extends EventTarget {
+  /// `now()` is the server's time. Tells with `moved` and `closed` when its place changes.
+  constructor(mode, now) {
+    super();
     this.mode = mode;
+    this.now = now;
     this.dialog = document.getElementById("viewer");
     this.video = id("video");
-    this.scrub = id("scrub");
     this.player = null;
-    this.dragging = false;
-    this.seekTimer = 0;
+    this.device = null;
+    this.archive = null;
+    this.pending = null;
+    this.timeline = new Timeline((date) => this.seek(date));
+    this.archives = new Archives((archive) => this.playArchive(archive));
+    this.save = new Save(() => ({ device: this.device, date: this.player?.date() ?? null }));
+    id("zone").textContent = zone();
     this.listen();
   }
 
   listen() {
-    id("close").onclick = () => this.dialog.close();
-    id("play").onclick = () => this.toggle();
-    id("live").onclick = () => this.goLive();
-    id("speed").onchange = (event) => { this.video.playbackRate = Number(event.target.value); };
+    id("close").addEventListener("click", () => this.dialog.close());
+    id("play").addEventListener("click", () => this.toggle());
+    id("back").addEventListener("click", () => this.timeline.step(-SKIP_SECS));
+    id("forth").addEventListener("click", () => this.timeline.step(SKIP_SECS));
+    id("live").addEventListener("click", () => this.goLive());
+    id("share").addEventListener("click", () => this.share());
+    id("speed").addEventListener("change", () => this.setSpeed());
+    id("jump").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const date = fromField(id("jump-at").value);
+      if (date !== null) this.jump(date);
+    });
     this.dialog.addEventListener("close", () => this.shut());
     this.dialog.addEventListener("click", (event) => {
       if (event.target === this.dialog) this.dialog.close();
     });
     this.dialog.addEventListener("keydown", (event) => this.keyed(event));
-    this.scrub.addEventListener("input", () => {
-      this.dragging = true;
-      this.seekSoon();
-    });
-    this.scrub.addEventListener("change", () => { this.dragging = false; });
-    this.scrub.addEventListener("pointermove", (event) => this.tip(event));
-    this.scrub.addEventListener("pointerleave", () => { id("tip").hidden = true; });
     this.video.addEventListener("click", () => this.toggle());
     for (const name of ["play", "pause"]) this.video.addEventListener(name, () => this.button());
   }
 
-  open(device) {
-    this.name = device.name;
+  get isOpen() {
+    return this.device !== null;
+  }
+
+  /// Opens a camera; at an instant, or in an archive, if one is given.
+  async open(device, { at = null, archive = "" } = {}) {
+    this.stopPlaying();
+    this.device = device;
+    this.archive = null;
     id("name").textContent = device.name;
+    id("client").textContent = device.client;
     this.show(device);
+    this.save.reset();
+    this.note("");
+    id("save-note").textContent = "";
     id("speed").value = "1";
-    id("gaps").replaceChildren();
-    this.drawn = "";
-    this.player = attach(this.video, device.playlist, this.mode, { looksBack: true });
-    this.dialog.showModal();
+    id("jump-at").value = toField(at ?? this.now());
+    id("link").hidden = true;
+    if (!this.dialog.open) this.dialog.showModal();
+    this.button();
     this.timer = setInterval(() => this.tick(), 250);
+    const listed = this.archives.open(device);
+    if (archive) {
+      await listed;
+      const found = await this.archives.named(archive);
+      if (this.device !== device) return;
+      if (found) {
+        this.start(found, at);
+        return;
+      }
+      this.note("That archive is not kept any more.");
+    }
+    this.start(null, at);
+  }
+
+  /// Plays the stream, or an archive, from an instant on.
+  start(archive, at) {
+    this.player?.destroy();
+    this.archive = archive;
+    this.pending = at;
+    this.seen = null;
+    this.runs = [];
+    this.timeline.reset();
+    this.archives.show(archive?.session ?? "");
+    id("live").hidden = archive !== null;
+    const { playlist, link } = this.device;
+    const source = { path: archive?.playlist ?? playlist, link, ended: archive !== null };
+    this.player = attach(this.video, source, this.mode, { looksBack: true });
+    this.setSpeed();
     this.tick();
   }
 
-  shut() {
+  playArchive(archive) {
+    this.start(archive, null);
+    this.moved();
+  }
+
+  stopPlaying() {
     clearInterval(this.timer);
-    clearTimeout(this.seekTimer);
-    this.seekTimer = 0;
     this.player?.destroy();
     this.player = null;
-    this.key = null;
-    this.onclose?.();
+    this.pending = null;
+    this.timeline.reset();
   }
 
-  /// What the server says of the camera that is shown.
+  shut() {
+    this.stopPlaying();
+    this.save.reset();
+    this.device = null;
+    this.archive = null;
+    this.dispatchEvent(new Event("closed"));
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  /// What the server says of the camera by now.
   show(device) {
-    this.key = `${device.client}/${device.device}`;
+    Object.assign(this.device, device);
     const badge = id("state");
-    badge.textContent = device.state;
+    badge.textContent = STATE_WORDS[device.state];
     badge.dataset.state = device.state;
-    this.error = device.error;
   }
 
-  shows(device) {
-    return this.key === `${device.client}/${device.device}`;
+  /// Where it is, for the address.
+  place() {
+    const { client, device } = this.device;
+    const isLive = !this.archive && (this.player?.live ?? true) && this.pending === null;
+    const at = isLive ? null : this.pending ?? this.player?.date() ?? null;
+    return { client, device, archive: this.archive?.session ?? "", at };
+  }
+
+  /// Soon, and once for many: browsers refuse an address that changes all the time.
+  moved() {
+    clearTimeout(this.movedTimer);
+    this.movedTimer = setTimeout(() => this.dispatchEvent(new Event("moved")), MOVED_AFTER_MS);
   }
 
   toggle() {
@@ -83,124 +160,119 @@ export class Viewer {
     else this.video.pause();
   }
 
+  setSpeed() {
+    this.video.playbackRate = Number(id("speed").value);
+  }
+
   goLive() {
     id("speed").value = "1";
-    this.video.playbackRate = 1;
-    this.player?.goLive();
+    this.setSpeed();
+    this.pending = null;
+    if (this.archive) this.start(null, null);
+    else this.player?.goLive();
+    this.moved();
+  }
+
+  /// Goes to an instant of what is played.
+  async seek(date) {
+    this.pending = null;
+    const found = await this.player?.seek(date);
+    this.moved();
+    return found;
+  }
+
+  /// Goes to an instant wherever it is kept: in the window, or in an archive.
+  async jump(date) {
+    const { device } = this;
+    const isIn = (run) => date >= run.from && date <= run.to;
+    if (!this.runs.some(isIn)) {
+      const archive = this.archive ? null : await this.archives.of(date);
+      if (this.device !== device) return;
+      const isInWindow = this.archive !== null;
+      if (archive || isInWindow) {
+        this.start(archive, date);
+        this.moved();
+        return;
+      }
+      this.note(`No picture of ${dateTime(date)} is kept: this is what comes next to it.`);
+    }
+    await this.seek(date);
   }
 
   keyed(event) {
-    if (event.target.tagName === "SELECT" || event.ctrlKey || event.metaKey || event.altKey) return;
-    const skip = { ArrowLeft: -SKIP_SECS, ArrowRight: SKIP_SECS }[event.key];
-    if (skip) {
-      this.scrub.value = Number(this.scrub.value) + skip;
-      this.seekSoon();
-    } else if (event.key === " " && event.target.tagName !== "BUTTON") this.toggle();
-    else if (event.key === "l" || event.key === "L") this.goLive();
+    const { tagName, type } = event.target;
+    const isField = tagName === "SELECT" || (tagName === "INPUT" && type !== "range");
+    if (isField || event.ctrlKey || event.metaKey || event.altKey) return;
+    const by = event.shiftKey ? LONG_SKIP_SECS : SKIP_SECS;
+    const skip = { ArrowLeft: -by, ArrowRight: by }[event.key];
+    if (skip) this.timeline.step(skip);
+    else if ((event.key === " " && tagName !== "BUTTON") || event.key === "k") this.toggle();
+    else if (event.key.toLowerCase() === "l") this.goLive();
     else return;
     event.preventDefault();
   }
 
-  seekSoon() {
-    if (this.seekTimer) return;
-    this.seekTimer = setTimeout(async () => {
-      const wanted = Number(this.scrub.value);
-      try {
-        await this.player?.seek(wanted);
-      } finally {
-        this.seekTimer = 0;
-      }
-      // A drag may have gone on meanwhile; the bar of a snapshot has moved on its own.
-      if (this.dragging && Number(this.scrub.value) !== wanted) this.seekSoon();
-    }, SEEK_EVERY_MS);
-  }
-
   tick() {
-    const player = this.player;
+    const { player } = this;
     if (!player) return;
     player.refresh?.();
-    const range = player.window();
-    const ready = this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
-    id("message").textContent = ready ? this.error ?? "" : "Loading…";
-    id("live").setAttribute("aria-pressed", String(player.live));
-    const date = player.dateAt(this.video.currentTime);
-    const unknown = ready && player.live ? "live" : "–";
-    id("clock").textContent = date === null || !ready ? unknown : dateTime(date);
-    this.scrub.disabled = !range;
-    if (!range) return;
-    this.scrub.min = range.start;
-    this.scrub.max = range.end;
-    if (!this.dragging && !this.seekTimer) {
-      const atEdge = player.live && this.mode === "native";
-      this.scrub.value = atEdge ? range.end : this.video.currentTime;
+    if (player.entries !== this.seen) {
+      this.seen = player.entries;
+      this.runs = runs(player.entries);
     }
-    this.scrub.setAttribute("aria-valuetext", date === null ? "live" : dateTime(date));
-    this.fill(range);
-    id("start").textContent = edgeTime(player.entries[0]?.date, 0);
-    const last = player.entries.at(-1);
-    id("end").textContent = edgeTime(last?.date, last?.duration);
-    id("length").textContent = `${length(range.end - range.start)} to look back`;
-    this.gaps(range);
+    if (this.pending !== null && this.runs.length) {
+      const date = this.pending;
+      this.pending = null;
+      this.jump(date);
+    }
+    const isReady = this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+    const date = isReady ? player.date() : null;
+    id("message").textContent = this.message(isReady, player);
+    id("live").setAttribute("aria-pressed", String(player.live));
+    id("clock").textContent = date === null ? (isReady && player.live ? "live" : "–") : dateTime(date);
+    const behind = date !== null && !this.archive ? (this.now() - date) / 1000 : null;
+    id("behind").textContent = behind === null ? "" : `${ago(behind)} behind`;
+    if (!this.runs.length) return;
+    this.timeline.show(this.runs, date, this.save.chosen());
+    const [first, last] = [this.runs[0], this.runs.at(-1)];
+    id("start").textContent = dateTime(first.from);
+    id("end").textContent = dateTime(last.to);
+    const silent = this.runs.length - 1;
+    const gaps = silent ? `, ${silent} ${silent === 1 ? "gap" : "gaps"}` : "";
+    id("length").textContent = `${length((last.to - first.from) / 1000)}${gaps}`;
   }
 
-  fill(range) {
-    const part = (Number(this.scrub.value) - range.start) / (range.end - range.start || 1);
-    this.scrub.style.setProperty("--played", `${(part * 100).toFixed(2)}%`);
+  message(isReady, player) {
+    if (this.noteUntil > performance.now()) return this.noted;
+    if (isReady) return this.device.error ?? "";
+    if (this.mode === "none") return "This browser can play neither hls.js nor HLS of its own.";
+    if (!this.archive && !this.device.segmentCount) return "Nothing has been recorded yet.";
+    return player.failures > 1 ? "It cannot be played at the moment. Trying again…" : "Loading…";
   }
 
-  /// Marks where time jumps: the camera was silent.
-  gaps(range) {
-    const jumps = this.player.entries.filter((entry) => entry.jump).slice(-MOST_GAPS);
-    const drawn = `${range.start} ${range.end} ${jumps.length}`;
-    if (drawn === this.drawn) return;
-    this.drawn = drawn;
-    id("gaps").replaceChildren(...jumps.map((entry) => {
-      const mark = document.createElement("i");
-      mark.style.left = `${(100 * (entry.start - range.start)) / (range.end - range.start)}%`;
-      return mark;
-    }));
+  note(text) {
+    this.noted = text;
+    this.noteUntil = text ? performance.now() + NOTE_MS : 0;
   }
 
-  tip(event) {
-    const range = this.player?.window();
-    const tip = id("tip");
-    if (!range) return;
-    const box = this.scrub.getBoundingClientRect();
-    const part = Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1);
-    const entries = this.player.entries;
-    const time = range.start + part * (range.end - range.start);
-    const entry = entries.findLast((e) => e.start <= time) ?? entries[0];
-    if (!entry || entry.date === null) return;
-    tip.textContent = dateTime(entry.date + (time - entry.start) * 1000);
-    tip.style.left = `${part * 100}%`;
-    tip.hidden = false;
+  /// Copies the address of what is shown; where a page may not, shows it to be copied.
+  async share() {
+    this.dispatchEvent(new Event("moved"));
+    const field = id("link");
+    try {
+      await navigator.clipboard.writeText(location.href);
+      this.note("The link is copied.");
+    } catch {
+      field.value = location.href;
+      field.hidden = false;
+      field.focus();
+      field.select();
+    }
   }
 
   button() {
-    const paused = this.video.paused;
-    id("play").textContent = paused ? "▶" : "❚❚";
-    id("play").setAttribute("aria-label", paused ? "Play" : "Pause");
+    const isPaused = this.video.paused;
+    id("play").dataset.icon = isPaused ? "play" : "pause";
+    id("play").setAttribute("aria-label", isPaused ? "Play" : "Pause");
   }
-}
-
-function edgeTime(date, plusSecs) {
-  return typeof date === "number" ? clock(date + (plusSecs ?? 0) * 1000) : "";
-}
-
-function length(secs) {
-  const whole = Math.max(0, Math.round(secs));
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
-}
-
-/// The time of day, in the viewer's zone.
-export function clock(date) {
-  return new Date(date).toLocaleTimeString([], { hour12: false });
-}
-
-function dateTime(date) {
-  const day = new Date(date);
-  const today = day.toDateString() === new Date().toDateString();
-  return today ? clock(date) : `${day.toLocaleDateString()} ${clock(date)}`;
 }

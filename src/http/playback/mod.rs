@@ -7,6 +7,7 @@
 //! | [`answer`] | what is said of a file: ETag, conditions, ranges, how long it is kept (pure) |
 //! | [`shelf`] | what was read of late, once for all who ask for it |
 //! | `playlists` | playlists: live, archived, finished ones of a part |
+//! | `master` | multivariant playlists: what a playlist's media take of a player and of a line |
 //! | `media` | segments and init files |
 //!
 //! A live playlist costs the storage one look a second however many watch it, and one read for
@@ -17,6 +18,7 @@
 
 pub mod address;
 pub mod answer;
+mod master;
 mod media;
 mod playlists;
 pub mod shelf;
@@ -87,6 +89,7 @@ struct Inner {
     settings: PlaybackSettings,
     playlists: Shelf,
     media: Shelf,
+    described: master::Described,
 }
 
 impl FromRef<Playback> for Gate {
@@ -158,15 +161,18 @@ impl Playback {
             settings,
             playlists: Shelf::new(for_playlists),
             media: Shelf::new(settings.cache_bytes - for_playlists),
+            described: master::Described::default(),
         }))
     }
 
     /// The routes, from the root: the URL of a file is its path below the base path, bare or
-    /// behind a signature. A playlist with `?from=&to=` is a finished one of that time.
+    /// behind a signature. A playlist with `?from=&to=` is a finished one of that time; beside
+    /// each there is `master.m3u8`, which describes it.
     pub fn router(self) -> Router {
         let mut router = Router::new();
         for device in DEVICE_PATHS {
             router = playlists::routes(router, device);
+            router = master::routes(router, device);
             router = media::routes(router, device);
         }
         outer_layers(router.with_state(self))

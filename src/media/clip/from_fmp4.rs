@@ -52,7 +52,8 @@ pub(super) fn read<'a>(
 /// Bytes of a visual sample entry before its boxes (ISO/IEC 14496-12, 12.1.3).
 const VISUAL_ENTRY_BYTES: usize = 78;
 
-fn configuration(init: &[u8]) -> Option<Configuration> {
+/// What an init file says of the pictures; `None` when it is not ours.
+pub(in crate::media) fn configuration(init: &[u8]) -> Option<Configuration> {
     let path: [&[u8; 4]; 4] = [b"moov", b"trak", b"mdia", b"minf"];
     let [_, _, media, information] = {
         let mut within = init;

@@ -11,7 +11,7 @@ use super::pictures::{Picture, Pictures};
 use crate::media::avc::Configuration;
 use crate::media::h264::{nal, nal_type};
 use crate::media::ts::{
-    COUNTERS, HEADER_BYTES, MAX_TICKS, PACKET_BYTES, PAT_PID, PMT_PID, VIDEO_PID,
+    COUNTERS, MAX_TICKS, PACKET_BYTES, PAT_PID, PMT_PID, VIDEO_PID, payload_of,
 };
 
 /// The pictures of `file`, which lasts `total_ticks`: it does not say itself how long its last
@@ -78,7 +78,8 @@ impl Video {
             if flags_and_pid & 0x40 != 0 {
                 video.begins.push(video.data.len());
             }
-            video.data.extend_from_slice(packet_payload(*control, body)?);
+            let payload = payload_of(*control, body);
+            video.data.extend_from_slice(payload.ok_or(unreadable("a packet without payload"))?);
         }
         // Our files have whole rounds of counters: see `ts::file`.
         match video.begins.first() {
@@ -91,19 +92,6 @@ impl Video {
         let ends = self.begins.iter().skip(1).copied().chain([self.data.len()]);
         self.begins.iter().zip(ends).map(|(begin, end)| *begin..end)
     }
-}
-
-/// What a packet holds of the stream (ISO/IEC 13818-1, 2.4.3.3 and 2.4.3.4).
-fn packet_payload(
-    control: u8,
-    body: &[u8; PACKET_BYTES - HEADER_BYTES],
-) -> Result<&[u8], SegmentFault> {
-    let payload = match control >> 4 {
-        1 => Some(&body[..]),
-        3 => body.split_first().and_then(|(length, rest)| rest.get(usize::from(*length)..)),
-        _ => None,
-    };
-    payload.filter(|payload| !payload.is_empty()).ok_or(unreadable("a packet without payload"))
 }
 
 /// PTS of a PES packet, and where its payload is (2.4.3.6).

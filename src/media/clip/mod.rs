@@ -28,7 +28,7 @@
 //! Architecture invariant: no files, and no panic whatever the segments' bytes are.
 
 mod error;
-mod from_fmp4;
+pub(super) mod from_fmp4;
 mod from_ts;
 mod header;
 mod pictures;

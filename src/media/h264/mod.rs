@@ -115,9 +115,14 @@ impl Stream {
 
     /// The codec string (RFC 6381, 3.3), such as `avc1.640028`.
     pub fn codec(&self) -> String {
-        let [profile, constraints, level] = self.profile();
-        format!("avc1.{profile:02X}{constraints:02X}{level:02X}")
+        codec(&self.sps)
     }
+}
+
+/// See [`Stream::codec`], of any sequence parameter set.
+pub(super) fn codec(sps: &[u8]) -> String {
+    let [profile, constraints, level] = profile(sps);
+    format!("avc1.{profile:02X}{constraints:02X}{level:02X}")
 }
 
 /// See [`Stream::profile`], of any sequence parameter set.
