@@ -18,6 +18,10 @@ mod day;
 mod history;
 #[path = "browsers/live.rs"]
 mod live;
+#[path = "browsers/past.rs"]
+mod past;
+#[path = "support/serving.rs"]
+mod serving;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,7 @@ use browser::{StreamServer, Verdict, assert_all_good};
 use day::Day;
 use futures::future::join_all;
 use live::LiveStreams;
+use past::Past;
 use stream_processor::media::{Container, Playback};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -41,6 +46,8 @@ const BROWSERS: usize = 4;
 
 /// Held while a window is made, which takes all cores: what plays live meanwhile would stall.
 static CORES: Mutex<()> = Mutex::const_new(());
+/// Whose turn it is to seek.
+static TURNS: Semaphore = Semaphore::const_new(BROWSERS);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_streams_start_at_the_edge_and_play_on() {
@@ -85,9 +92,8 @@ async fn a_day_s_window_and_a_time_lapse_are_sought_everywhere() {
 
     let lapses = days.split_off(2);
     let server = StreamServer::of(folder.path()).await;
-    let turns = Semaphore::new(BROWSERS);
     let seek = async |url: String, player: &str, pause: &str| -> Verdict {
-        let _turn = turns.acquire().await.expect("a turn");
+        let _turn = TURNS.acquire().await.expect("a turn");
         let options = ["--player", player, "--pause-secs", pause, "--edge-secs", "30"];
         browser::run("seek.mjs", &[&[url.as_str()], &options[..]].concat()).await
     };
@@ -108,6 +114,49 @@ async fn a_day_s_window_and_a_time_lapse_are_sought_everywhere() {
     }
     for lapse in lapses {
         lapse.close().await;
+    }
+    assert_all_good(&verdicts);
+    for verdict in &verdicts {
+        assert_eq!(verdict.found["reached"], 12, "{}", verdict.found);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn archives_and_clips_last_as_long_as_was_captured_and_are_sought_everywhere() {
+    let cores = CORES.lock().await;
+    let pasts = join_all([Past::make("ts", 11), Past::make("fmp4", 12)]).await;
+    drop(cores);
+    let judge = async |url: String, player: &str, captured_secs: f64| -> Verdict {
+        let _turn = TURNS.acquire().await.expect("a turn");
+        let options = [url.as_str(), "--player", player, "--pause-secs", "1"];
+        let verdict = browser::run("seek.mjs", &options).await;
+        for length in ["windowSecs", "durationSecs"] {
+            let secs = verdict.found[length].as_f64().unwrap_or_default();
+            let is_right = !verdict.is_good() || (secs - captured_secs).abs() < 0.5;
+            assert!(is_right, "{length} for {captured_secs} s captured: {}", verdict.found);
+        }
+        verdict
+    };
+    let mut verdicts = Vec::new();
+    // With the stream there, and when nothing but the archive is left.
+    for is_alone in [false, true] {
+        let mut judging = Vec::new();
+        let mut servers = Vec::new();
+        for past in &pasts {
+            if is_alone {
+                past.forget_the_stream();
+            }
+            let server = past.serve().await;
+            let ((archive, archive_secs), (clip, clip_secs)) = (past.archive(), past.clip());
+            let url = |path: &str| format!("{}{path}", server.base_url);
+            judging.push(judge(url(&clip), "native", clip_secs));
+            if is_alone {
+                judging.push(judge(url(&archive), "native", archive_secs));
+                judging.push(judge(url(&archive), "hlsjs", archive_secs));
+            }
+            servers.push(server);
+        }
+        verdicts.extend(join_all(judging).await);
     }
     assert_all_good(&verdicts);
     for verdict in &verdicts {
