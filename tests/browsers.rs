@@ -1,4 +1,5 @@
-//! The streams as a viewer has them: the real pipeline in a real browser.
+//! The streams as a viewer has them: the real pipeline in a real browser, and with a crowd of
+//! viewers.
 //!
 //! A live time lapse is shorter than the time it takes to come about, so a player always runs
 //! out of it: time lapses are judged as snapshots of the window.
@@ -12,6 +13,8 @@ mod broker;
 mod browser;
 #[path = "support/consumer.rs"]
 mod consumer;
+#[path = "browsers/crowd.rs"]
+mod crowd;
 #[path = "browsers/day.rs"]
 mod day;
 #[path = "support/history.rs"]
@@ -22,6 +25,8 @@ mod live;
 mod past;
 #[path = "support/serving.rs"]
 mod serving;
+#[path = "support/viewer.rs"]
+mod viewer;
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +35,9 @@ use day::Day;
 use futures::future::join_all;
 use live::LiveStreams;
 use past::Past;
+use serving::Server;
+use sha2::{Digest, Sha256};
+use stream_processor::http::playback::address::playlist_url;
 use stream_processor::media::{Container, Playback};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -161,6 +169,27 @@ async fn archives_and_clips_last_as_long_as_was_captured_and_are_sought_everywhe
     assert_all_good(&verdicts);
     for verdict in &verdicts {
         assert_eq!(verdict.found["reached"], 12, "{}", verdict.found);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_viewers_at_once_are_served_nothing_wrong_while_the_streams_are_made() {
+    for container in ["ts", "fmp4"] {
+        let streams = LiveStreams::start(container, 23).await;
+        let server = Server::start(&streams.storage(), &[]).await;
+        let playlists: Vec<_> = streams.devices.iter().map(playlist_url).collect();
+        let seen = crowd::watch(server.port, &playlists, 200).await;
+        println!("{container}: {} answers, {} files", seen.answers, seen.served.len());
+        assert_eq!(seen.viewers, 200);
+        // Of each device a segment for each version, which were whole as soon as they were listed.
+        assert!(seen.served.len() >= 2 * 4, "{:?}", seen.served.keys());
+        for ((device, uri), about) in &seen.served {
+            let file = streams.hls(&streams.devices[*device]).join(uri);
+            let bytes = std::fs::read(&file).expect("what was served is there");
+            let there = (bytes.len() as u64, Sha256::digest(&bytes).into());
+            assert_eq!(*about, there, "{}", file.display());
+        }
+        streams.finish().await;
     }
 }
 
