@@ -56,6 +56,11 @@ impl Server {
         Self { base_url, port, client: reqwest::Client::new(), child, _folder: folder }
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub async fn get(&self, path: &str, token: Option<&str>) -> reqwest::Response {
         let mut request = self.client.get(format!("{}{path}", self.base_url));
         if let Some(token) = token {
