@@ -13,7 +13,7 @@ SECONDS ?= 60
 SEED ?= $(shell date +%s)
 
 # Of `make bench`: which sections, all without it: speed quality pipeline repeats watermark commits
-# memory end-to-end.
+# cleanup archive viewers memory end-to-end.
 SECTIONS ?=
 
 # The same features everywhere, so that nothing is built twice.

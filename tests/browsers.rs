@@ -1,4 +1,5 @@
-//! The streams as a viewer has them: the real pipeline in a real browser.
+//! The streams as a viewer has them: the real pipeline in a real browser, and with a crowd of
+//! viewers.
 //!
 //! A live time lapse is shorter than the time it takes to come about, so a player always runs
 //! out of it: time lapses are judged as snapshots of the window.
@@ -12,12 +13,20 @@ mod broker;
 mod browser;
 #[path = "support/consumer.rs"]
 mod consumer;
+#[path = "browsers/crowd.rs"]
+mod crowd;
 #[path = "browsers/day.rs"]
 mod day;
 #[path = "support/history.rs"]
 mod history;
 #[path = "browsers/live.rs"]
 mod live;
+#[path = "browsers/past.rs"]
+mod past;
+#[path = "support/serving.rs"]
+mod serving;
+#[path = "support/viewer.rs"]
+mod viewer;
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +34,10 @@ use browser::{StreamServer, Verdict, assert_all_good};
 use day::Day;
 use futures::future::join_all;
 use live::LiveStreams;
+use past::Past;
+use serving::Server;
+use sha2::{Digest, Sha256};
+use stream_processor::http::playback::address::playlist_url;
 use stream_processor::media::{Container, Playback};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -41,6 +54,8 @@ const BROWSERS: usize = 4;
 
 /// Held while a window is made, which takes all cores: what plays live meanwhile would stall.
 static CORES: Mutex<()> = Mutex::const_new(());
+/// Whose turn it is to seek.
+static TURNS: Semaphore = Semaphore::const_new(BROWSERS);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_streams_start_at_the_edge_and_play_on() {
@@ -85,9 +100,8 @@ async fn a_day_s_window_and_a_time_lapse_are_sought_everywhere() {
 
     let lapses = days.split_off(2);
     let server = StreamServer::of(folder.path()).await;
-    let turns = Semaphore::new(BROWSERS);
     let seek = async |url: String, player: &str, pause: &str| -> Verdict {
-        let _turn = turns.acquire().await.expect("a turn");
+        let _turn = TURNS.acquire().await.expect("a turn");
         let options = ["--player", player, "--pause-secs", pause, "--edge-secs", "30"];
         browser::run("seek.mjs", &[&[url.as_str()], &options[..]].concat()).await
     };
@@ -112,6 +126,70 @@ async fn a_day_s_window_and_a_time_lapse_are_sought_everywhere() {
     assert_all_good(&verdicts);
     for verdict in &verdicts {
         assert_eq!(verdict.found["reached"], 12, "{}", verdict.found);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn archives_and_clips_last_as_long_as_was_captured_and_are_sought_everywhere() {
+    let cores = CORES.lock().await;
+    let pasts = join_all([Past::make("ts", 11), Past::make("fmp4", 12)]).await;
+    drop(cores);
+    let judge = async |url: String, player: &str, captured_secs: f64| -> Verdict {
+        let _turn = TURNS.acquire().await.expect("a turn");
+        let options = [url.as_str(), "--player", player, "--pause-secs", "1"];
+        let verdict = browser::run("seek.mjs", &options).await;
+        for length in ["windowSecs", "durationSecs"] {
+            let secs = verdict.found[length].as_f64().unwrap_or_default();
+            let is_right = !verdict.is_good() || (secs - captured_secs).abs() < 0.5;
+            assert!(is_right, "{length} for {captured_secs} s captured: {}", verdict.found);
+        }
+        verdict
+    };
+    let mut verdicts = Vec::new();
+    // With the stream there, and when nothing but the archive is left.
+    for is_alone in [false, true] {
+        let mut judging = Vec::new();
+        let mut servers = Vec::new();
+        for past in &pasts {
+            if is_alone {
+                past.forget_the_stream();
+            }
+            let server = past.serve().await;
+            let ((archive, archive_secs), (clip, clip_secs)) = (past.archive(), past.clip());
+            let url = |path: &str| format!("{}{path}", server.base_url);
+            judging.push(judge(url(&clip), "native", clip_secs));
+            if is_alone {
+                judging.push(judge(url(&archive), "native", archive_secs));
+                judging.push(judge(url(&archive), "hlsjs", archive_secs));
+            }
+            servers.push(server);
+        }
+        verdicts.extend(join_all(judging).await);
+    }
+    assert_all_good(&verdicts);
+    for verdict in &verdicts {
+        assert_eq!(verdict.found["reached"], 12, "{}", verdict.found);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_viewers_at_once_are_served_nothing_wrong_while_the_streams_are_made() {
+    for container in ["ts", "fmp4"] {
+        let streams = LiveStreams::start(container, 23).await;
+        let server = Server::start(&streams.storage(), &[]).await;
+        let playlists: Vec<_> = streams.devices.iter().map(playlist_url).collect();
+        let seen = crowd::watch(server.port, &playlists, 200).await;
+        println!("{container}: {} answers, {} files", seen.answers, seen.served.len());
+        assert_eq!(seen.viewers, 200);
+        // Of each device a segment for each version, which were whole as soon as they were listed.
+        assert!(seen.served.len() >= 2 * 4, "{:?}", seen.served.keys());
+        for ((device, uri), about) in &seen.served {
+            let file = streams.hls(&streams.devices[*device]).join(uri);
+            let bytes = std::fs::read(&file).expect("what was served is there");
+            let there = (bytes.len() as u64, Sha256::digest(&bytes).into());
+            assert_eq!(*about, there, "{}", file.display());
+        }
+        streams.finish().await;
     }
 }
 

@@ -7,7 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "of the tests' support")]
 #![allow(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
+mod archive;
+mod cleanup;
 mod commits;
+mod devices;
 mod encoding;
 mod end_to_end;
 mod footage;
@@ -16,21 +19,34 @@ mod overhead;
 mod service;
 mod table;
 mod usage;
+mod viewers;
 mod worker;
 
+#[path = "../../tests/support/archive_fixture.rs"]
+mod archive_fixture;
 #[path = "../../tests/support/broker.rs"]
 #[allow(dead_code, reason = "the tests need more of it")]
 mod broker;
+#[path = "../../tests/support/servers/mod.rs"]
+mod servers;
+#[path = "../../tests/support/serving.rs"]
+mod serving;
+#[path = "../../tests/storage_conformance/site.rs"]
+mod site;
 #[path = "../../tests/support/store_fixture.rs"]
 mod store_fixture;
+#[path = "../../tests/support/viewer.rs"]
+mod viewer;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use broker::Broker;
+use cleanup::Fleet;
 use end_to_end::Backlog;
 use footage::{Failure, Footage, Kind, cores};
 use table::{Section, say};
+use viewers::Audience;
 
 /// How much is measured.
 struct Extent {
@@ -41,6 +57,9 @@ struct Extent {
     fleets: &'static [usize],
     day_segments: u64,
     commit_pairs: u64,
+    cleanup: Fleet,
+    archived_segments: u64,
+    audience: Audience,
 }
 
 const FULL: Extent = Extent {
@@ -50,6 +69,9 @@ const FULL: Extent = Extent {
     fleets: &[500, 2_000],
     day_segments: 2_880,
     commit_pairs: 200,
+    cleanup: Fleet { devices: 2_000, counted: 100, listed: 2_880, doomed: 29 },
+    archived_segments: 240,
+    audience: Audience { viewers: 200, window: Duration::from_secs(20), pairs: 4, listed: 2_880 },
 };
 
 const QUICK: Extent = Extent {
@@ -59,11 +81,25 @@ const QUICK: Extent = Extent {
     fleets: &[20],
     day_segments: 200,
     commit_pairs: 20,
+    cleanup: Fleet { devices: 20, counted: 10, listed: 300, doomed: 3 },
+    archived_segments: 20,
+    audience: Audience { viewers: 20, window: Duration::from_secs(3), pairs: 1, listed: 100 },
 };
 
 /// Every section, in the order in which it runs.
-const SECTIONS: [&str; 8] =
-    ["speed", "quality", "pipeline", "repeats", "watermark", "commits", "memory", "end-to-end"];
+const SECTIONS: [&str; 11] = [
+    "speed",
+    "quality",
+    "pipeline",
+    "repeats",
+    "watermark",
+    "commits",
+    "cleanup",
+    "archive",
+    "viewers",
+    "memory",
+    "end-to-end",
+];
 
 /// Sections that need a broker.
 const WITH_BROKER: [&str; 2] = ["memory", "end-to-end"];
@@ -76,6 +112,9 @@ fn main() -> Result<(), Failure> {
     }
     let quick = std::env::var_os("BENCH_QUICK").is_some_and(|value| value != "0");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(base) = std::env::var_os(cleanup::COUNTED) {
+        return runtime.block_on(cleanup::clean_counted(Path::new(&base)));
+    }
     runtime.block_on(run(if quick { &QUICK } else { &FULL }, &chosen))
 }
 
@@ -133,6 +172,12 @@ async fn measure(
         "repeats" => overhead::repeats(footage, extent.rounds),
         "watermark" => overhead::watermark(footage, extent.rounds),
         "commits" => commits::commits(extent.day_segments, extent.commit_pairs).await,
+        "cleanup" => cleanup::cleanup(folder, extent.cleanup).await,
+        "archive" => archive::archive(folder, extent.archived_segments).await,
+        "viewers" => {
+            let footage = footage.iter().find(|footage| footage.kind == Kind::ALL[2]);
+            viewers::viewers(footage.ok_or("no footage")?, folder, extent.audience).await
+        }
         "memory" => memory::memory(broker()?, extent.fleets).await,
         _ => {
             let kinds = [Kind::ALL[0], Kind::ALL[3]];

@@ -85,6 +85,14 @@ pub fn memory_of(pid: u32) -> Memory {
     Memory { rss_kib: field("Rss:"), pss_kib: field("Pss:") }
 }
 
+/// Bytes that this process has read so far by `read(2)` and the like, from wherever: what is
+/// linked or copied by the kernel is not among them (proc_pid_io(5), `rchar`).
+pub fn read_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Ticks of all cores since the machine was started.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineTicks {

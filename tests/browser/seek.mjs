@@ -59,6 +59,7 @@ await judged(verdict, () => withHarness(args.given[0], async (page, url) => {
   }
   const good = verdict.seeks.filter((seek) => !seek.fault);
   verdict.reached = good.length;
+  verdict.durationSecs = await page.evaluate(() => window.harness.durationSecs());
   verdict.slowestSecs = Math.max(...verdict.seeks.map((seek) => seek.seekedAfterSecs));
   // The good ones are only of interest as a number.
   verdict.seeks = verdict.seeks.filter((seek) => seek.fault);

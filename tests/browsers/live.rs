@@ -83,6 +83,16 @@ impl LiveStreams {
         parse::parse(&text).map_or(0, |version| version.segments.len())
     }
 
+    /// Where the device's files are.
+    pub fn hls(&self, device: &DeviceKey) -> PathBuf {
+        hls(self.folder.path(), device)
+    }
+
+    /// What a command has to be told to find them.
+    pub fn storage(&self) -> [(&'static str, String); 1] {
+        [("STORAGE_BASE_PATH", self.folder.path().display().to_string())]
+    }
+
     /// Stops it all and judges what was published.
     pub async fn finish(self) {
         self.stop.cancel();

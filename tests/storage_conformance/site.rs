@@ -1,5 +1,7 @@
 //! One storage and its parts.
+#![allow(dead_code)] // Each test binary uses its own part of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -113,6 +115,36 @@ impl Part {
 
     pub fn store_with(&self, settings: StoreSettings) -> Store {
         Store::connect(&self.config, settings).expect("a store")
+    }
+
+    /// What a command has to be told to work with it; of a folder and of S3.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let place = &self.config.streams;
+        let mut variables = vec![("STORAGE_BASE_PATH", place.base_path.display().to_string())];
+        if let StorageBackend::S3 {
+            bucket,
+            region: Some(region),
+            endpoint_url: Some(endpoint_url),
+            access_key_id: Some(access_key_id),
+            secret_access_key: Some(secret),
+        } = &place.backend
+        {
+            variables.extend([
+                ("STORAGE_TYPE", "s3".to_owned()),
+                ("STORAGE_S3_BUCKET", bucket.clone()),
+                ("STORAGE_S3_REGION", region.clone()),
+                ("STORAGE_S3_ENDPOINT_URL", endpoint_url.clone()),
+                ("STORAGE_S3_ACCESS_KEY_ID", access_key_id.clone()),
+                ("STORAGE_S3_SECRET_ACCESS_KEY", secret.expose().to_owned()),
+            ]);
+        }
+        variables
+    }
+
+    /// Where its files are, if it is a folder.
+    pub fn folder(&self) -> Option<PathBuf> {
+        let place = &self.config.streams;
+        matches!(place.backend, StorageBackend::Filesystem).then(|| place.base_path.clone())
     }
 
     /// Writes a file below the base path of the frames, as the ingest service does.

@@ -47,6 +47,11 @@ const harness = {
     };
   },
 
+  /// How long the browser says that it is; null while it is live.
+  durationSecs() {
+    return Number.isFinite(video.duration) ? Number(video.duration.toFixed(2)) : null;
+  },
+
   /// What was seen: when the first picture moved, how far it played, and every time that the
   /// clock stood still for more than `stallSecs`.
   watched(stallSecs) {

@@ -15,6 +15,9 @@ const SECRET: &str = "not-a-secret";
 const REGION: &str = "us-east-1";
 const BUCKET: &str = "streams";
 
+/// Where it says what it was asked, if it does.
+const ACCESS_LOG: &str = "access.log";
+
 /// A running server, which keeps its objects when it is killed.
 pub struct S3Server {
     /// To kill it and to start it again.
@@ -24,17 +27,30 @@ pub struct S3Server {
 impl S3Server {
     /// Starts one that has [`Self::bucket`].
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// The same; it keeps account of what it was [`Self::asked`].
+    pub async fn start_logging() -> Self {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(logs: bool) -> Self {
         let program = builds::go_program("github.com/versity/versitygw/cmd/versitygw").await;
         let folder = Plan::folder("s3-");
         let (data, accounts) = (folder.path().join("data"), folder.path().join("accounts"));
         for folder in [&data, &accounts] {
             std::fs::create_dir(folder).expect("a folder");
         }
+        let log = logs.then(|| folder.path().join(ACCESS_LOG));
         let command = move |port| {
             let mut command = Command::new(&program);
             command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET);
             command.arg("--port").arg(format!("127.0.0.1:{port}"));
             command.args(["--region", REGION, "--health", "/healthz", "--keep-alive"]);
+            if let Some(log) = &log {
+                command.arg("--access-log").arg(log);
+            }
             // Without accounts it would say that what is asked for is missing, not who asks.
             command.arg("--iam-dir").arg(&accounts).arg("posix").arg(&data);
             command
@@ -44,6 +60,14 @@ impl S3Server {
         let server = Self { process: Process::start(plan).await };
         server.create_bucket(BUCKET).await;
         server
+    }
+
+    /// The kind of every request so far: `GetObject` and so on.
+    pub fn asked(&self) -> Vec<String> {
+        let log = self.process.folder().join(ACCESS_LOG);
+        let text = std::fs::read_to_string(log).expect("an access log");
+        let kind = |line: &str| line.split(" s3_").nth(1)?.split(' ').next().map(str::to_owned);
+        text.lines().filter_map(kind).collect()
     }
 
     /// `http://…`
