@@ -193,6 +193,7 @@ async fn bring_up_all(
     all: bool,
     stop: &CancellationToken,
 ) -> Result<(), MirrorError> {
+    cleanup.check_storage(keys).await?;
     bring_up_some(cleanup, keys, all, stop).await?;
     let known: HashSet<&DeviceKey> = keys.iter().collect();
     let is_left = |key: &DeviceKey| !all || !known.contains(key);
