@@ -261,6 +261,126 @@ async fn another_programs_table_with_other_types_is_written_all_the_same() {
     assert_eq!(rows(&server).await, ids(&[0, 4]));
 }
 
+/// How many connections wait for a lock.
+async fn waiting_for_locks(asking: &Client) -> i64 {
+    let count = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    asking.query_one(count, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_failure_is_never_put_in_the_place_of_a_newer_archive() {
+    let server = PostgresServer::start().await;
+    let base = tempfile::tempdir().unwrap();
+    let (camera, _) = camera(base.path()).await;
+    let segments = hls(base.path()).join("segments");
+    let away = base.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    for name in media_names(4..8) {
+        std::fs::rename(segments.join(&name), away.join(&name)).unwrap();
+    }
+    let first = camera.archiver_with(Some(database(&server.url())));
+    first.run_device(&key()).await.unwrap();
+    assert!(first.flush(LIMIT).await);
+    let asking = client(&server).await;
+    let status = async || -> String {
+        let select = "SELECT status FROM deferred_transmissions WHERE first_segment_number = 4";
+        asking.query_one(select, &[]).await.unwrap().get(0)
+    };
+    assert_eq!(status().await, "failed");
+
+    // Failed rows wait for the test on their way into the table.
+    let gate = client(&server).await;
+    let hold = "
+        CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.status = 'failed' THEN PERFORM pg_advisory_lock_shared(42); END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER wait BEFORE INSERT ON deferred_transmissions
+            FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
+        SELECT pg_advisory_lock(42)";
+    gate.batch_execute(hold).await.unwrap();
+    camera.advance(HOUR);
+    first.run_device(&key()).await.unwrap();
+    while waiting_for_locks(&asking).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The row that waits says that it failed. Meanwhile another process archives the session.
+    for name in media_names(4..8) {
+        std::fs::rename(away.join(&name), segments.join(&name)).unwrap();
+    }
+    camera.advance(HOUR);
+    let second = camera.archiver_with(Some(database(&server.url())));
+    assert_eq!(second.run_device(&key()).await.unwrap().archived, 1);
+    while status().await != "ready" && waiting_for_locks(&asking).await < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gate.batch_execute("SELECT pg_advisory_unlock(42)").await.unwrap();
+    assert!(first.flush(LIMIT).await && second.flush(LIMIT).await);
+    assert_eq!(status().await, "ready");
+    assert!(!camera.ledger().await.is_behind());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_is_confirmed_only_if_its_archive_is_still_what_it_says() {
+    let server = PostgresServer::start().await;
+    let base = tempfile::tempdir().unwrap();
+    let (camera, _) = camera(base.path()).await;
+    for number in 4..8 {
+        camera.lose(number).await;
+    }
+    // Made without the database, which has a table that keeps whoever writes to it waiting.
+    let archiver = camera.archiver_with(Some(database(&server.url())));
+    let gate = client(&server).await;
+    database(&server.url()).devices(None).await.unwrap();
+    gate.batch_execute("BEGIN; LOCK TABLE deferred_transmissions IN SHARE MODE").await.unwrap();
+    archiver.run_device(&key()).await.unwrap();
+    let asking = client(&server).await;
+    while waiting_for_locks(&asking).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Another process, which dies before it tells the database.
+    let segments = hls(base.path()).join("segments");
+    for number in 4..8 {
+        std::fs::write(segments.join(media_name(number)), segment(number).media).unwrap();
+    }
+    camera.advance(HOUR);
+    let nowhere = "postgres://nobody@127.0.0.1:1/none";
+    let other = camera.archiver_with(Some(database(nowhere)));
+    assert_eq!(other.run_device(&key()).await.unwrap().archived, 1);
+    drop(other);
+    gate.batch_execute("COMMIT").await.unwrap();
+    assert!(archiver.flush(LIMIT).await);
+    let statuses = "SELECT status FROM deferred_transmissions ORDER BY first_segment_number";
+    let rows = asking.query(statuses, &[]).await.unwrap();
+    let statuses: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(statuses, ["ready", "ready"]);
+    assert!(!camera.ledger().await.is_behind());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_another_storage_than_the_archives_no_row_is_touched() {
+    let server = PostgresServer::start().await;
+    let base = tempfile::tempdir().unwrap();
+    let (camera, _) = camera(base.path()).await;
+    let archiver = camera.archiver_with(Some(database(&server.url())));
+    archiver.run_device(&key()).await.unwrap();
+    assert!(archiver.flush(LIMIT).await);
+    // All of them have expired, by the machine's clock.
+    let (empty, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir_all(other.path().join("client_ids/client-2/device_id/camera-9")).unwrap();
+    for wrong in [empty.path(), other.path()] {
+        let (code, log) = command(wrong, &server.url(), &["--rebuild-database"]);
+        assert_eq!(code, Some(1), "{log}");
+        for said in ["client-1/camera-1", "STORAGE_BASE_PATH", "by hand"] {
+            assert!(log.contains(said), "{log}");
+        }
+        let (code, log) = command(wrong, &server.url(), &[]);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("STORAGE_BASE_PATH"), "{log}");
+        assert_eq!(rows(&server).await, ids(&[0, 4]));
+    }
+}
+
 /// The command with the table of `url`; its exit code, and what it says.
 fn command(base: &Path, url: &str, args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_stream-processor"))

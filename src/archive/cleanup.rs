@@ -1,6 +1,7 @@
 //! What `archive-cleanup` does with a device: expired archives go, and so do their rows in the
 //! database.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::database::Database;
@@ -46,6 +47,23 @@ impl ArchiveCleanup {
         match self.database.as_ref().filter(|_| !self.dry_run) {
             Some(database) => bring_up(&self.store, database, key, all).await,
             None => Ok(()),
+        }
+    }
+
+    /// Whether the table can be a copy of this storage's archives, whose devices are `known`.
+    ///
+    /// # Errors
+    /// [`MirrorError::AnotherStorage`] if there are rows and none of them is of a device that is
+    /// known: their archives would be taken for gone. [`MirrorError::Database`].
+    pub async fn check_storage(&self, known: &[DeviceKey]) -> Result<(), MirrorError> {
+        let with_rows = self.devices_with_rows(false).await?;
+        let known: HashSet<&DeviceKey> = known.iter().collect();
+        match with_rows.first() {
+            Some(example) if with_rows.iter().all(|key| !known.contains(key)) => {
+                let (devices, example) = (with_rows.len(), example.clone());
+                Err(MirrorError::AnotherStorage { devices, example })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::{ClientConfig, RootCertStore};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -74,6 +75,9 @@ const DEVICES: &str = "\
 SELECT DISTINCT client_id::text, device_id::text FROM deferred_transmissions
 WHERE $1::timestamptz IS NULL OR expires_at <= $1";
 
+/// Each statement sees what was committed before it, also before the one that waits for the lock.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// Why the table could not be read or written. None of them holds the password.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -137,7 +141,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     said
 }
 
-/// The table. One statement at a time.
+/// The table. One statement, or one device's rows, at a time.
 pub struct Database {
     config: Config,
     tls: MakeRustlsConnect,
@@ -161,44 +165,18 @@ impl Database {
         Ok(Self { config, tls, client: Mutex::new(None) })
     }
 
-    /// Writes the rows of these archives, in the place of those that there are.
+    /// Begins to change a device's rows. Until that is done nobody else changes them: other
+    /// processes that begin wait for it.
     ///
     /// # Errors
-    /// [`DatabaseError`]; some rows may have been written.
-    pub async fn put(&self, documents: &[Document]) -> Result<(), DatabaseError> {
-        for some in documents.chunks(ROWS_AT_ONCE) {
-            let rows = Rows::of(some);
-            self.execute(PUT, &rows.parameters()).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes the rows of these sessions of a device.
-    ///
-    /// # Errors
-    /// [`DatabaseError`]; some rows may be gone.
-    pub async fn remove(&self, key: &DeviceKey, ids: &[SessionId]) -> Result<(), DatabaseError> {
-        for some in ids.chunks(ROWS_AT_ONCE) {
-            let ids: Vec<&str> = some.iter().map(SessionId::as_str).collect();
-            let (client, device) = (key.client.as_str(), key.device.as_str());
-            let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-                [(&client, Type::TEXT), (&device, Type::TEXT), (&ids, Type::TEXT_ARRAY)];
-            self.execute(REMOVE, &parameters).await?;
-        }
-        Ok(())
-    }
-
-    /// The sessions of a device that have a row. What is no session's name is none.
-    ///
-    /// # Errors
-    /// [`DatabaseError`].
-    pub async fn sessions(&self, key: &DeviceKey) -> Result<Vec<SessionId>, DatabaseError> {
-        let (client, device) = (key.client.as_str(), key.device.as_str());
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&client, Type::TEXT), (&device, Type::TEXT)];
-        let rows = self.query(SESSIONS, &parameters).await?;
-        let ids = rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok());
-        Ok(ids.filter_map(|id| SessionId::new(&id).ok()).collect())
+    /// [`DatabaseError`]; nothing has changed.
+    pub(super) async fn begin(&self, key: &DeviceKey) -> Result<DeviceRows<'_>, DatabaseError> {
+        let (slot, client) = self.connected().await?;
+        // Advisory locks of a transaction (PostgreSQL's manual, section 13.3.5): they go with it
+        // or with the connection, and a pooler between us and the server does not part them.
+        let begin = format!("{BEGIN}; SELECT pg_advisory_xact_lock({})", lock_number(key));
+        in_time(client.batch_execute(&begin)).await?;
+        Ok(DeviceRows { slot, client, key: key.clone() })
     }
 
     /// The devices that have rows, or rows that have expired by `expired`. What is no device's
@@ -217,17 +195,6 @@ impl Database {
         let keys =
             rows.iter().filter_map(|row| DeviceKey::new(&text(row, 0)?, &text(row, 1)?).ok());
         Ok(keys.collect())
-    }
-
-    async fn execute(
-        &self,
-        statement: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<(), DatabaseError> {
-        let (mut slot, client) = self.connected().await?;
-        in_time(client.execute_typed(statement, parameters)).await?;
-        *slot = Some(client);
-        Ok(())
     }
 
     async fn query(
@@ -261,6 +228,62 @@ impl Database {
         }
         Ok((slot, client))
     }
+}
+
+/// A device's rows, which nobody else changes meanwhile. Dropped before they are replaced, they
+/// are as they were.
+pub(super) struct DeviceRows<'a> {
+    slot: MutexGuard<'a, Option<Client>>,
+    client: Client,
+    key: DeviceKey,
+}
+
+impl DeviceRows<'_> {
+    /// The sessions of the device that have a row. What is no session's name is none.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; nothing has changed.
+    pub async fn sessions(self) -> Result<(Self, Vec<SessionId>), DatabaseError> {
+        let (client, device) = (self.key.client.as_str(), self.key.device.as_str());
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&client, Type::TEXT), (&device, Type::TEXT)];
+        let rows = in_time(self.client.query_typed(SESSIONS, &parameters)).await?;
+        let ids = rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok());
+        let ids = ids.filter_map(|id| SessionId::new(&id).ok()).collect();
+        Ok((self, ids))
+    }
+
+    /// Writes the rows of these archives, in the place of those that there are, and removes those
+    /// of the sessions `gone`.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; either all of it is done or nothing.
+    pub async fn replace(
+        mut self,
+        documents: &[Document],
+        gone: &[SessionId],
+    ) -> Result<(), DatabaseError> {
+        for some in documents.chunks(ROWS_AT_ONCE) {
+            let rows = Rows::of(some);
+            in_time(self.client.execute_typed(PUT, &rows.parameters())).await?;
+        }
+        for some in gone.chunks(ROWS_AT_ONCE) {
+            let ids: Vec<&str> = some.iter().map(SessionId::as_str).collect();
+            let (client, device) = (self.key.client.as_str(), self.key.device.as_str());
+            let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+                [(&client, Type::TEXT), (&device, Type::TEXT), (&ids, Type::TEXT_ARRAY)];
+            in_time(self.client.execute_typed(REMOVE, &parameters)).await?;
+        }
+        in_time(self.client.batch_execute("COMMIT")).await?;
+        *self.slot = Some(self.client);
+        Ok(())
+    }
+}
+
+/// What a device's lock is called in the database: the same in every process.
+fn lock_number(key: &DeviceKey) -> i64 {
+    let hash = Sha256::digest(format!("stream-processor {key}"));
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// Who may write to the table but create none must not be asked to.

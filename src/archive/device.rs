@@ -1,7 +1,10 @@
 //! One device's finished sessions: which are due, each made, the ledger written. Blocks.
 
+use std::time::Duration;
+
 use super::document::Making;
 use super::error::ArchiveError;
+use super::found::{archives_of, documents_from, recorded_from};
 use super::ledger::{Failed, LEDGER_FORMAT, Ledger, Step};
 use super::make::{bring, make, note_failure};
 use super::sessions::{Session, finished, finished_below};
@@ -17,11 +20,11 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// A device's ledger; an empty one if there is none, or if it cannot be read: everything in
-    /// it is found again from the archives.
+    /// A device's ledger; an empty one if there is none, or if it cannot be read: what was in it
+    /// is found again from the archives by the next run that has something to do.
     pub fn open(folder: &DeviceFolder) -> Result<Self, StoreError> {
         let Some(file) = folder.read(Place::Hls, ARCHIVED_FILE)? else {
-            return Ok(Self { ledger: Ledger::default(), file: None });
+            return Ok(Self { ledger: Ledger::absent(), file: None });
         };
         let ledger = match serde_json::from_slice::<Ledger>(&file.bytes) {
             Ok(ledger) if ledger.format == LEDGER_FORMAT => ledger,
@@ -35,10 +38,33 @@ impl Book {
             }
             Err(error) => {
                 tracing::warn!(device = %folder.key(), %error, "archived.json is begun anew");
-                Ledger::lost()
+                Ledger::damaged()
             }
         };
         Ok(Self { ledger, file: Some(file) })
+    }
+
+    /// Finds again from the archives what a lost ledger knew.
+    fn find_again(
+        &mut self,
+        folder: &DeviceFolder,
+        state: &DeviceState,
+        keep: Duration,
+    ) -> Result<(), StoreError> {
+        // The session that goes on is not over, even if its first records are gone.
+        let from = recorded_from(folder, state)?.min(finished_below(state));
+        let archives = archives_of(folder)?;
+        let documents = documents_from(folder, &archives, from)?;
+        self.ledger.find_again(from, &documents, keep);
+        self.ledger.rebuild |= !archives.is_empty();
+        if !archives.is_empty() {
+            tracing::warn!(
+                device = %folder.key(), archives = archives.len(),
+                archived_below = self.ledger.archived_below,
+                "archived.json was lost; what is archived is found again from the archives"
+            );
+        }
+        Ok(())
     }
 
     /// Writes the ledger in the place of the one that was read.
@@ -76,6 +102,10 @@ pub(super) fn run(
     let mut book = Book::open(folder)?;
     let before = book.ledger.clone();
     folder.clear_upkeep_temporaries()?;
+    if book.ledger.lost {
+        book.find_again(folder, &state, settings.keep)?;
+        book.ledger.rebuild &= mirrored;
+    }
     let mut work = Work {
         folder,
         settings,

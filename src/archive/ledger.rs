@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ArchiveSettings;
+use super::document::{Document, Status};
 use super::sessions::{Session, finished_below};
 use crate::model::{SessionId, UtcMillis};
 use crate::store::DeviceState;
@@ -55,6 +56,10 @@ pub struct Ledger {
     /// Whether that may be so for any of the device's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rebuild: bool,
+    /// Whether there was no ledger, so that it has still to be asked of the archives what is
+    /// archived. Until then nothing is said to be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// Segments from `first` on, below `end`.
@@ -118,14 +123,40 @@ impl Default for Ledger {
             linked: None,
             unconfirmed: Vec::new(),
             rebuild: false,
+            lost: false,
         }
     }
 }
 
 impl Ledger {
-    /// In the place of one that is lost: what it knew is found again from the archives.
-    pub fn lost() -> Self {
-        Self { rebuild: true, ..Self::default() }
+    /// In the place of one that is not there: of a device that never had one, or has lost it.
+    pub fn absent() -> Self {
+        Self { lost: true, ..Self::default() }
+    }
+
+    /// In the place of one that cannot be read.
+    pub fn damaged() -> Self {
+        Self { rebuild: true, ..Self::absent() }
+    }
+
+    /// Takes in what a lost ledger knew, so that no session is archived under another name
+    /// because its first records are gone, and none that has failed begins anew. Records are left
+    /// from number `recorded_from` on: those before went because they were not needed. `archives`
+    /// are the documents of the sessions since then, oldest first, which are kept for `keep`.
+    pub fn find_again(&mut self, recorded_from: u64, archives: &[Document], keep: Duration) {
+        self.settle(0, recorded_from);
+        for document in archives {
+            let first = document.first_segment_number;
+            let end = document.last_segment_number.saturating_add(1);
+            match document.status {
+                Status::Ready => self.settle(first, end),
+                Status::Failed if self.failed.len() < MAX_FAILED && !self.is_settled(first) => {
+                    self.failed.push(Failed::of(document, (first, end), keep));
+                }
+                Status::Failed => {}
+            }
+        }
+        self.lost = false;
     }
 
     /// Whether no archive needs this segment any more: for whoever cleans up, where sessions
@@ -291,6 +322,22 @@ impl Ledger {
 }
 
 impl Failed {
+    /// What the document of an archive that could not be made says: it expires as long after the
+    /// first try as an archive is kept.
+    fn of(document: &Document, (first, end): (u64, u64), keep: Duration) -> Self {
+        let keep_millis = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let tried_at = document.archived_at;
+        Self {
+            session_id: document.session_id.clone(),
+            first,
+            end,
+            attempts: document.attempts,
+            first_failed_at: document.expires_at.plus_millis(-keep_millis).min(tried_at),
+            retry_at: tried_at.plus(retry_after(document.attempts)),
+            error: document.error.iter().flat_map(|e| e.chars()).take(MAX_ERROR_CHARS).collect(),
+        }
+    }
+
     fn is_due(&self, now: UtcMillis) -> bool {
         // A clock that was set back must not make it wait for longer than it ever does.
         now >= self.retry_at || self.retry_at.since(now) > RETRIES.1
@@ -303,149 +350,4 @@ fn retry_after(attempts: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fixture::{START, open_session, run, settings, state};
-    use super::super::sessions::finished;
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3_600);
-
-    fn id(number: u64) -> SessionId {
-        SessionId::of(START, number)
-    }
-
-    #[test]
-    fn a_failed_session_keeps_its_segments_and_those_after_it_and_stops_no_other() {
-        let mut ledger = Ledger::default();
-        ledger.settle(0, 4);
-        ledger.fail(&id(4), 4, 6, "full", START);
-        ledger.settle(6, 9);
-        ledger.settle(9, 12);
-        assert_eq!((ledger.archived_below, ledger.ahead.len()), (4, 1));
-        assert!(ledger.may_go(3) && !ledger.may_go(4) && !ledger.may_go(7));
-        assert!(ledger.is_settled(3) && !ledger.is_settled(4) && ledger.is_settled(11));
-        assert!(ledger.is_pending(&id(4), 4) && !ledger.is_pending(&id(6), 6));
-        ledger.settle(4, 6);
-        assert_eq!((ledger.archived_below, ledger.ahead.len(), ledger.failed.len()), (12, 0, 0));
-        assert!(ledger.may_go(11));
-    }
-
-    #[test]
-    fn a_failed_session_is_tried_again_ever_later_and_given_up_when_its_archive_would_be_gone() {
-        let records = run(&[(0, 4)]);
-        let session = &finished(&records, 0, 4)[0];
-        let mut ledger = Ledger::default();
-        let mut now = START;
-        let mut waits = Vec::new();
-        for attempt in 1..=9 {
-            assert_eq!(ledger.step(session, &settings(), now), Step::Make(attempt));
-            ledger.fail(&session.id, 0, 4, &"full ".repeat(1_000), now);
-            assert_eq!(ledger.step(session, &settings(), now), Step::Wait);
-            let retry_at = ledger.failed[0].retry_at;
-            waits.push(retry_at.since(now).as_secs());
-            now = retry_at;
-        }
-        assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_600, 3_600, 3_600]);
-        assert!(ledger.failed[0].error.len() <= MAX_ERROR_CHARS);
-        let last = START.plus(settings().keep);
-        assert_eq!(ledger.step(session, &settings(), last), Step::Make(10));
-        assert_eq!(ledger.step(session, &settings(), last.plus_millis(1)), Step::GiveUp);
-        // A clock set back by a year must not make it wait for a year.
-        let back = START.plus_millis(-365 * 86_400_000);
-        assert_eq!(ledger.step(session, &settings(), back), Step::Make(10));
-    }
-
-    #[test]
-    fn what_is_kept_account_of_is_bounded() {
-        let records = run(&[(0, 4)]);
-        let session = &finished(&records, 0, 4)[0];
-        let mut ledger = Ledger::default();
-        for number in 0..MAX_FAILED as u64 {
-            ledger.fail(&id(100 + number), 100 + number, 101 + number, "full", START);
-        }
-        assert_eq!(ledger.step(session, &settings(), START), Step::Wait);
-        assert!(!ledger.is_due(&state(1_000), &settings(), START), "nothing can be done now");
-        assert!(ledger.is_due(&state(1_000), &settings(), START.plus(HOUR)));
-        for number in 0..MAX_UNCONFIRMED as u64 {
-            ledger.unconfirm(&id(number));
-            ledger.unconfirm(&id(number));
-        }
-        assert!(ledger.is_behind() && !ledger.rebuild);
-        ledger.unconfirm(&id(999));
-        assert!(ledger.rebuild && ledger.unconfirmed.len() == MAX_UNCONFIRMED);
-        let all = ledger.unconfirmed.clone();
-        ledger.confirm(&all, true);
-        assert!(!ledger.is_behind());
-    }
-
-    #[test]
-    fn a_device_without_news_has_nothing_to_do() {
-        let records = run(&[(0, 4), (4, 9)]);
-        let mut state = state(9);
-        state.session = Some(open_session(&records[4..]));
-        let mut ledger = Ledger::default();
-        let now = START.plus_millis(9 * 30_000);
-        assert!(ledger.is_due(&state, &settings(), now));
-        ledger.settle(0, 4);
-        assert!(!ledger.is_due(&state, &settings(), now));
-        state.session = None;
-        assert!(ledger.is_due(&state, &settings(), now));
-    }
-
-    #[test]
-    fn a_session_that_was_left_to_another_process_is_looked_at_again() {
-        let mut ledger = Ledger::default();
-        ledger.settle(4, 9);
-        assert!(ledger.is_due(&state(9), &settings(), START), "nobody has settled the first");
-        ledger.fail(&id(0), 0, 4, "full", START);
-        assert!(!ledger.is_due(&state(9), &settings(), START));
-    }
-
-    #[test]
-    fn a_session_that_goes_on_is_linked_when_half_the_retention_is_over_and_each_half_again() {
-        let records = run(&[(0, 9)]);
-        let mut state = state(9);
-        let session = open_session(&records);
-        state.session = Some(session.clone());
-        let mut ledger = Ledger::default();
-        let half = session.started_at.plus(settings().stream_retention / 2);
-        assert_eq!(ledger.link_from(&state, &settings(), half.plus_millis(-1)), None);
-        assert_eq!(ledger.link_from(&state, &settings(), half), Some(0));
-        ledger.link(&session.id, 0, 9, half);
-        assert!(ledger.may_go(8) && !ledger.may_go(9));
-        let full = half.plus(settings().stream_retention / 2);
-        assert_eq!(ledger.link_from(&state, &settings(), full), None, "nothing has come");
-        state.next_segment = 20;
-        assert_eq!(ledger.link_from(&state, &settings(), full.plus_millis(-1)), None);
-        assert_eq!(ledger.link_from(&state, &settings(), full), Some(9));
-        ledger.fail(&session.id, 0, 0, "full", full);
-        assert_eq!(ledger.link_from(&state, &settings(), full), None, "it has failed just now");
-        let off = ArchiveSettings { enabled: false, ..settings() };
-        assert_eq!(ledger.link_from(&state, &off, full.plus(HOUR)), None);
-        ledger.settle(0, 20);
-        assert_eq!((ledger.linked_below, ledger.linked), (20, None));
-    }
-
-    #[test]
-    fn what_is_linked_lets_nothing_go_while_an_older_session_has_failed() {
-        let mut ledger = Ledger::default();
-        ledger.fail(&id(0), 0, 4, "full", START);
-        ledger.link(&id(4), 4, 9, START);
-        assert!(!ledger.may_go(0) && !ledger.may_go(5));
-        ledger.settle(0, 4);
-        assert!(ledger.may_go(8) && !ledger.may_go(9));
-    }
-
-    #[test]
-    fn a_ledger_is_read_back_and_one_with_less_in_it_too() {
-        let mut ledger = Ledger::default();
-        ledger.fail(&id(4), 4, 6, "full", START);
-        ledger.settle(6, 9);
-        ledger.link(&id(9), 9, 12, START);
-        ledger.unconfirm(&id(6));
-        let text = serde_json::to_string(&ledger).unwrap();
-        assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
-        let least: Ledger = serde_json::from_str(r#"{"format":1,"archived_below":7}"#).unwrap();
-        assert!(least.may_go(6) && !least.may_go(7));
-    }
-}
+mod tests;

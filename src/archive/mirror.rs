@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::database::{Database, DatabaseError};
 use super::device::Book;
 use super::document::Document;
+use super::found::{archives_of, document_of};
 use crate::model::{Clock, DeviceKey, SessionId};
 use crate::store::layout::{ARCHIVE_FILE, Place};
 use crate::store::{DeviceFolder, Store, StoreError};
@@ -24,6 +25,9 @@ const MAX_WAITING: usize = 4_096;
 /// How soon a database that is away is asked again, at first and at last.
 const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// How often a device is tried of which an archive changes at the same time.
+const TRIES: usize = 3;
+
 /// Why a device's rows could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
@@ -33,6 +37,19 @@ pub enum MirrorError {
     /// The storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The archives that rows are of may be on another storage than this one.
+    #[error(
+        "the storage has none of the {devices} devices that the table deferred_transmissions has \
+         rows of, such as {example}: another storage may be mounted or named than the one with \
+         their archives, so no row is touched; look at STORAGE_TYPE, STORAGE_BASE_PATH and the \
+         bucket. If those devices are gone for good, delete their rows by hand"
+    )]
+    AnotherStorage {
+        /// How many devices have rows.
+        devices: usize,
+        /// One of them.
+        example: DeviceKey,
+    },
 }
 
 /// How the database's copy stands.
@@ -126,15 +143,15 @@ async fn work(
                     }
                     break;
                 }
-                Err(MirrorError::Store(error)) => {
-                    tracing::debug!(device = %key, %error, "its rows are left to the next run");
-                    break;
-                }
                 Err(MirrorError::Database(error)) => {
                     shared.failures.fetch_add(1, Ordering::Relaxed);
                     if !std::mem::replace(&mut is_away, true) {
                         tracing::warn!(%error, "archives go on without their rows, which follow");
                     }
+                }
+                Err(error) => {
+                    tracing::debug!(device = %key, %error, "its rows are left to the next run");
+                    break;
                 }
             }
             if queue.is_closed() {
@@ -155,58 +172,105 @@ pub(super) async fn bring_up(
     key: &DeviceKey,
     all: bool,
 ) -> Result<(), MirrorError> {
-    let ledger = store.on_device(key, |folder| Book::open(folder).map(|book| book.ledger)).await?;
-    let all = all || ledger.rebuild;
-    if !all && ledger.unconfirmed.is_empty() {
-        return Ok(());
-    }
-    // The rows first: an archive that is made from here on is none that its row outlives.
-    let rows = if all { database.sessions(key).await? } else { Vec::new() };
-    let asked = ledger.unconfirmed.clone();
-    let documents = store
-        .on_device(key, move |folder| {
-            let ids = if all { archives_of(folder)? } else { asked };
-            let read = ids.iter().map(|id| document_of(folder, id));
-            read.filter_map(Result::transpose).collect::<Result<Vec<_>, StoreError>>()
-        })
-        .await?;
-    let there: BTreeSet<&SessionId> =
-        documents.iter().map(|document| &document.session_id).collect();
-    let candidates = rows.iter().chain(&ledger.unconfirmed);
-    let gone: Vec<SessionId> = candidates.filter(|id| !there.contains(id)).cloned().collect();
-    database.put(&documents).await?;
-    database.remove(key, &gone).await?;
-    if ledger.is_behind() {
-        let confirmed = ledger.unconfirmed;
-        store.on_device(key, move |folder| confirm(folder, &confirmed, all)).await?;
+    for _ in 0..TRIES {
+        if bring_up_once(store, database, key, all).await? != Confirmed::Changed {
+            break;
+        }
     }
     Ok(())
 }
 
-/// Every folder of a device's archives that has a session's name.
-fn archives_of(folder: &DeviceFolder) -> Result<Vec<SessionId>, StoreError> {
-    let listed = folder.list(Place::Archives)?;
-    let folders = listed.iter().filter(|listed| listed.is_folder);
-    Ok(folders.filter_map(|listed| SessionId::new(&listed.name).ok()).collect())
+/// What became of noting that rows are up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirmed {
+    /// It is noted, or there was nothing to note.
+    Yes,
+    /// Somebody else is at the device: the next run does it all again.
+    Busy,
+    /// An archive is another than the one that its row was made of.
+    Changed,
 }
 
-/// What an archive says of itself, without its segments; none if it does not, or if it was put
-/// there from elsewhere.
-fn document_of(folder: &DeviceFolder, id: &SessionId) -> Result<Option<Document>, StoreError> {
-    let Some(stored) = folder.read(Place::Archive(id), ARCHIVE_FILE)? else { return Ok(None) };
-    let document: Option<Document> = serde_json::from_slice(&stored.bytes).ok();
-    let ours =
-        document.filter(|document| document.session_id == *id && document.key() == *folder.key());
-    Ok(ours.map(|document| Document { segments: Vec::new(), ..document }))
+async fn bring_up_once(
+    store: &Store,
+    database: &Database,
+    key: &DeviceKey,
+    all: bool,
+) -> Result<Confirmed, MirrorError> {
+    let ledger = store.on_device(key, |folder| Book::open(folder).map(|book| book.ledger)).await?;
+    let all = all || ledger.rebuild;
+    if !all && ledger.unconfirmed.is_empty() {
+        return Ok(Confirmed::Yes);
+    }
+    // From here on nobody else writes the device's rows: what is read now is never put in the
+    // place of what was read later.
+    let rows = database.begin(key).await?;
+    // Those that there are before the archives: one that is made from here on is none that its
+    // row outlives.
+    let (rows, known) = if all { rows.sessions().await? } else { (rows, Vec::new()) };
+    let asked = ledger.unconfirmed.clone();
+    let seen = store
+        .on_device(key, move |folder| {
+            let ids = if all { archives_of(folder)? } else { asked };
+            ids.into_iter().map(|id| Seen::at(folder, id)).collect::<Result<Vec<_>, StoreError>>()
+        })
+        .await?;
+    let documents: Vec<_> = seen.iter().filter_map(|seen| seen.document.clone()).collect();
+    let there: BTreeSet<&SessionId> =
+        documents.iter().map(|document| &document.session_id).collect();
+    let candidates = known.iter().chain(&ledger.unconfirmed);
+    let gone: Vec<SessionId> = candidates.filter(|id| !there.contains(id)).cloned().collect();
+    rows.replace(&documents, &gone).await?;
+    if !ledger.is_behind() {
+        return Ok(Confirmed::Yes);
+    }
+    let confirmed = ledger.unconfirmed;
+    Ok(store.on_device(key, move |folder| confirm(folder, &confirmed, &seen, all)).await?)
 }
 
-/// Notes it in the ledger. Where somebody else is at the device the next run does it all again.
-fn confirm(folder: &DeviceFolder, ids: &[SessionId], all: bool) -> Result<(), StoreError> {
-    let Some(_lock) = folder.try_upkeep()? else { return Ok(()) };
+/// An archive's document, and what tells it from any other that it may be replaced by.
+struct Seen {
+    id: SessionId,
+    tag: Option<String>,
+    document: Option<Document>,
+}
+
+impl Seen {
+    fn at(folder: &DeviceFolder, id: SessionId) -> Result<Self, StoreError> {
+        // The tag first: a document that comes in between has another one.
+        let tag = Self::tag_of(folder, &id)?;
+        let document = document_of(folder, &id)?;
+        Ok(Self { id, tag, document })
+    }
+
+    fn tag_of(folder: &DeviceFolder, id: &SessionId) -> Result<Option<String>, StoreError> {
+        Ok(folder.about(Place::Archive(id), ARCHIVE_FILE)?.map(|about| about.tag))
+    }
+
+    fn is_still_so(&self, folder: &DeviceFolder) -> Result<bool, StoreError> {
+        Ok(Self::tag_of(folder, &self.id)? == self.tag)
+    }
+}
+
+/// Notes in the ledger that these rows are what the archives say, if these are still as they were
+/// seen. Whoever changes one notes that its row may be wrong while nobody else is at the device,
+/// so this is asked then: a note that came meanwhile is never taken away.
+fn confirm(
+    folder: &DeviceFolder,
+    ids: &[SessionId],
+    seen: &[Seen],
+    all: bool,
+) -> Result<Confirmed, StoreError> {
+    let Some(_lock) = folder.try_upkeep()? else { return Ok(Confirmed::Busy) };
     let mut book = Book::open(folder)?;
+    for seen in seen {
+        if !seen.is_still_so(folder)? {
+            return Ok(Confirmed::Changed);
+        }
+    }
     book.ledger.confirm(ids, all);
     match book.write(folder) {
-        Err(StoreError::Overtaken { .. }) => Ok(()),
-        written => written,
+        Err(StoreError::Overtaken { .. }) => Ok(Confirmed::Busy),
+        written => written.map(|()| Confirmed::Yes),
     }
 }

@@ -8,6 +8,7 @@
 //! | [`ledger`] | how far a device is archived and what is left to do (pure) |
 //! | [`document`] | what an archive says of itself (pure) |
 //! | `device`, `make` | the steps of one run and of one archive |
+//! | `found` | what the archives that are there say, when the ledger is lost |
 //! | [`expiry`] | which archives go, and their removal |
 //! | [`cleanup`] | the same for a device, and for what the database has of it |
 //! | [`database`], `mirror` | the table, and how it is kept what the archives say |
@@ -32,6 +33,7 @@ mod error;
 pub mod expiry;
 #[cfg(test)]
 mod fixture;
+mod found;
 pub mod ledger;
 mod make;
 mod mirror;

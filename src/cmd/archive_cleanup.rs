@@ -207,6 +207,7 @@ impl ArchiveSweeping {
         all: bool,
         stop: &CancellationToken,
     ) -> Result<(), MirrorError> {
+        self.cleanup.check_storage(keys).await?;
         self.bring_up_some(keys, all, stop).await?;
         let known: HashSet<&DeviceKey> = keys.iter().collect();
         let is_left = |key: &DeviceKey| !all || !known.contains(key);

@@ -1,8 +1,12 @@
 //! What is missing, what cannot be written, and who else is at it.
 
+use std::sync::Arc;
+
 use stream_processor::archive::document::{Missing, Status};
-use stream_processor::archive::{Archiver, Outcome};
+use stream_processor::archive::{ArchiveCleanup, Archiver, Database, Outcome};
+use stream_processor::model::Secret;
 use stream_processor::store::SegmentRecord;
+use stream_processor::store::layout::HistoryName;
 
 use super::archive_fixture::*;
 use super::store_fixture::*;
@@ -161,6 +165,101 @@ async fn a_ledger_that_is_lost_or_damaged_is_found_again_from_the_archives() {
     std::fs::write(&ledger, "{\"format\":2,\"archived_below\":7}").unwrap();
     let error = camera.archiver().run_device(&key()).await.unwrap_err();
     assert!(error.to_string().contains("format 2"), "{error}");
+}
+
+/// Removes the oldest segments' media and the history files of which nothing is left then, as a
+/// clean-up does of what is archived. Returns the number of the oldest segment with a record.
+fn clean_up_below(base: &std::path::Path, below: u64) -> u64 {
+    for name in media_names(0..below) {
+        let _ = std::fs::remove_file(hls(base).join("segments").join(name));
+    }
+    let mut oldest = u64::MAX;
+    for entry in std::fs::read_dir(hls(base).join("history")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let name = HistoryName::parse(name).unwrap();
+        if name.last < below {
+            std::fs::remove_file(path).unwrap();
+        } else {
+            oldest = oldest.min(name.first);
+        }
+    }
+    oldest
+}
+
+#[tokio::test]
+async fn a_lost_ledger_archives_no_session_a_second_time_by_what_is_left_of_its_records() {
+    for damage in [None, Some("{\"format\":1,")] {
+        let base = tempfile::tempdir().unwrap();
+        let camera = Camera::of(store(base.path()));
+        // The second session is too short, the third goes on for most of the stream.
+        camera.film(60, &[10, 11, 50]).await;
+        assert_eq!(camera.run().await.archived, 2);
+        let oldest = clean_up_below(base.path(), 45);
+        assert!((12..50).contains(&oldest), "{oldest} is within the third session");
+        let archives = everything(&archives_folder(base.path()));
+        let known = camera.ledger().await;
+        let ledger = hls(base.path()).join("archived.json");
+        match damage {
+            Some(text) => std::fs::write(&ledger, text).unwrap(),
+            None => std::fs::remove_file(&ledger).unwrap(),
+        }
+        let outcome = camera.run().await;
+        assert_eq!((outcome.archived, outcome.failed), (0, 0), "{damage:?}");
+        assert_eq!(everything(&archives_folder(base.path())), archives, "{damage:?}");
+        assert_eq!(camera.ledger().await, known, "{damage:?}");
+        camera.end_session().await;
+        assert_eq!(camera.run().await.archived, 1);
+        assert_eq!(camera.media(&session(50)).await, media_names(50..60));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_ledger_forgets_no_failure_and_keeps_what_is_still_to_be_archived() {
+    let base = tempfile::tempdir().unwrap();
+    let camera = Camera::of(store(base.path()));
+    camera.film(12, &[4, 8]).await;
+    camera.end_session().await;
+    for number in 4..8 {
+        camera.lose(number).await;
+    }
+    camera.run().await;
+    camera.advance(HOUR);
+    assert_eq!(camera.run().await.failed, 1);
+    let known = camera.ledger().await;
+    assert_eq!(known.failed[0].attempts, 2);
+    std::fs::remove_file(hls(base.path()).join("archived.json")).unwrap();
+    camera.film(16, &[12]).await;
+    camera.end_session().await;
+    let outcome = camera.run().await;
+    assert_eq!((outcome.archived, outcome.failed, outcome.waiting), (1, 0, 1));
+    let ledger = camera.ledger().await;
+    assert_eq!(ledger.failed, known.failed);
+    assert!(ledger.may_go(3) && !ledger.may_go(4), "{ledger:?}");
+}
+
+#[tokio::test]
+async fn an_archive_that_expires_while_the_ledger_is_lost_does_not_hide_the_loss() {
+    let base = tempfile::tempdir().unwrap();
+    let camera = Camera::of(store(base.path()));
+    camera.film(60, &[10, 50]).await;
+    camera.run().await;
+    clean_up_below(base.path(), 45);
+    std::fs::remove_file(hls(base.path()).join("archived.json")).unwrap();
+    // The first archive alone has expired: its row is noted in a ledger that knows nothing else.
+    let document = archives_folder(base.path()).join(format!("{}/archive.json", session(0)));
+    let text = std::fs::read_to_string(&document).unwrap();
+    let expires_at = camera.document(&session(0)).await.unwrap().expires_at;
+    let earlier = expires_at.plus_millis(-8 * 86_400_000).to_string();
+    std::fs::write(&document, text.replace(&expires_at.to_string(), &earlier)).unwrap();
+    let nowhere = Secret::new("postgres://nobody@127.0.0.1:1/none");
+    let database = Some(Arc::new(Database::new(&nowhere).unwrap()));
+    let cleanup = ArchiveCleanup::new(camera.store.clone(), camera.clock.clone(), database, false);
+    assert_eq!(cleanup.sweep(&key()).await.unwrap().expired, 1);
+    assert!(!camera.ledger().await.may_go(0), "nothing is said to be archived yet");
+    assert_eq!(camera.run().await.archived, 0);
+    assert_eq!(camera.archives().await, [session(10).to_string()]);
+    assert!(camera.ledger().await.may_go(49));
 }
 
 #[tokio::test]
