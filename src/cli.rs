@@ -75,6 +75,10 @@ pub enum Command {
     Serve(ServeCommand),
     /// Makes a link that opens a client's or one device's streams for a while.
     SignUrl(SignUrlCommand),
+    /// Runs in Kubernetes what StreamProcessor objects ask for.
+    Operator(OperatorCommand),
+    /// Prints the definitions of StreamProcessor and DeviceSlice, for kubectl apply.
+    Crds,
     /// Shows it all with made-up cameras and a page to watch them: no broker needed.
     Demo(DemoCommand),
 }
@@ -328,6 +332,14 @@ pub struct SignUrlArgs {
     pub base_url: String,
 }
 
+/// `operator`.
+#[derive(Debug, Args)]
+pub struct OperatorCommand {
+    /// Its settings.
+    #[command(flatten)]
+    pub settings: SettingFlags<OperatorSettings>,
+}
+
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct DemoCommand {
@@ -532,6 +544,14 @@ pub struct SignUrlSettings;
 
 impl SettingScope for SignUrlSettings {
     const GROUPS: &'static [Group] = &[Group::Serve, Group::Log];
+}
+
+/// What the operator uses.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorSettings;
+
+impl SettingScope for OperatorSettings {
+    const GROUPS: &'static [Group] = &[Group::Operator, Group::Metrics, Group::Log];
 }
 
 /// The settings that were given as flags, not yet judged. Made from the tables in

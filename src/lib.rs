@@ -23,6 +23,7 @@
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | [`fleet`] | which devices a storage has and how each is | changes anything, reads media |
 //! | `crash_point` | where tests have the process killed | is in a release |
+//! | [`operator`] | what runs in Kubernetes for one `StreamProcessor` object | handles a frame |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
 //! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
 //!
@@ -44,6 +45,7 @@ pub mod http;
 pub mod logging;
 pub mod media;
 pub mod model;
+pub mod operator;
 pub mod pipeline;
 pub mod playlist;
 pub mod retention;

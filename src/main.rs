@@ -72,6 +72,12 @@ fn main() -> ExitCode {
                 cmd::sign_url::run(&c, &args)
             })
         }
+        Some(Command::Operator(command)) => {
+            with(command.settings.or(cli.settings), &[], cmd::operator::run)
+        }
+        Some(Command::Crds) => {
+            cmd::crds::run().map_or_else(|e| fail(&e, 1), |()| ExitCode::SUCCESS)
+        }
         Some(Command::Demo(command)) => demo(command.demo, command.settings.or(cli.settings)),
     }
 }

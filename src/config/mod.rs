@@ -10,6 +10,7 @@
 mod archive;
 mod log;
 mod metrics;
+mod operator;
 mod processing;
 mod pulsar;
 mod reader;
@@ -18,6 +19,7 @@ mod retention;
 mod serve;
 mod setting;
 mod sources;
+mod status;
 mod storage;
 mod unknown;
 mod watermark;
@@ -30,6 +32,7 @@ use std::path::PathBuf;
 pub use archive::ArchiveConfig;
 pub use log::{LogConfig, LogFilter, LogFormat};
 pub use metrics::MetricsConfig;
+pub use operator::OperatorConfig;
 pub use processing::{ProcessingConfig, effective_workers};
 pub use pulsar::PulsarConfig;
 pub use reader::Problem;
@@ -38,6 +41,7 @@ pub use retention::RetentionConfig;
 pub use serve::{ServeConfig, SigningKey};
 pub use setting::{Setting, Takes};
 pub use sources::{EnvFile, Origin, Sources};
+pub use status::{StatusConfig, StatusPod};
 pub use storage::{StorageBackend, StorageConfig, StoragePlace};
 pub use watermark::WatermarkConfig;
 
@@ -99,6 +103,10 @@ pub enum Group {
     Watermark,
     /// Streams to viewers.
     Serve,
+    /// How devices are, told to Kubernetes.
+    Status,
+    /// The operator.
+    Operator,
     /// The log.
     Log,
 }
@@ -116,6 +124,8 @@ impl Group {
         Self::Archive,
         Self::Watermark,
         Self::Serve,
+        Self::Status,
+        Self::Operator,
     ];
 
     /// What the names of its variables begin with.
@@ -130,6 +140,8 @@ impl Group {
             Self::Archive => "ARCHIVE_",
             Self::Watermark => "WATERMARK_",
             Self::Serve => "SERVE_",
+            Self::Status => "STATUS_",
+            Self::Operator => "OPERATOR_",
             Self::Log => "LOG_",
         }
     }
@@ -146,6 +158,8 @@ impl Group {
             Self::Archive => "Archive",
             Self::Watermark => "Watermark",
             Self::Serve => "Serving",
+            Self::Status => "Status in Kubernetes",
+            Self::Operator => "Operator",
             Self::Log => "Log",
         }
     }
@@ -162,6 +176,8 @@ impl Group {
             Self::Archive => archive::SETTINGS,
             Self::Watermark => watermark::SETTINGS,
             Self::Serve => serve::SETTINGS,
+            Self::Status => status::SETTINGS,
+            Self::Operator => operator::SETTINGS,
             Self::Log => log::SETTINGS,
         }
     }
@@ -193,6 +209,10 @@ pub struct Config {
     pub watermark: WatermarkConfig,
     /// Streams to viewers.
     pub serve: ServeConfig,
+    /// How devices are, told to Kubernetes.
+    pub status: StatusConfig,
+    /// The operator.
+    pub operator: OperatorConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -232,6 +252,8 @@ impl Config {
             archive: archive::read(&mut reader),
             watermark: watermark::read(&mut reader),
             serve: serve::read(&mut reader),
+            status: status::read(&mut reader),
+            operator: operator::read(&mut reader, host_name),
             log: log::read(&mut reader),
         };
         let (problems, notices) = reader.finish();

@@ -1,0 +1,3 @@
+//! The operator: one `StreamProcessor` object → everything that runs for it.
+
+pub mod crd;
