@@ -55,15 +55,33 @@ impl Files {
     fn try_write(&self, path: &str, bytes: &[u8], steps: &WriteSteps) -> io::Result<()> {
         reached(steps.begin);
         let temporary = layout::temporary(path);
-        let (folder, _) = split(path);
-        let mut file = match self.create_new(&temporary) {
+        let written = self.write_as(&temporary, path, bytes, steps);
+        if written.is_err() {
+            // It must not take the room that there is too little of.
+            let _ = self.base.remove_file(&temporary);
+        }
+        written?;
+        reached(steps.renamed);
+        sync_folder(&self.base, split(path).0)?;
+        reached(steps.durable);
+        Ok(())
+    }
+
+    fn write_as(
+        &self,
+        temporary: &str,
+        path: &str,
+        bytes: &[u8],
+        steps: &WriteSteps,
+    ) -> io::Result<()> {
+        let mut file = match self.create_new(temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.base.remove_file(&temporary)?;
-                self.create_new(&temporary)?
+                self.base.remove_file(temporary)?;
+                self.create_new(temporary)?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.base.create_dir_all(split(&temporary).0)?;
-                self.create_new(&temporary)?
+                self.base.create_dir_all(split(temporary).0)?;
+                self.create_new(temporary)?
             }
             created => created?,
         };
@@ -71,17 +89,13 @@ impl Files {
         reached(steps.written);
         file.sync_all()?;
         reached(steps.synced);
-        match self.base.rename(&temporary, &self.base, path) {
+        match self.base.rename(temporary, &self.base, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.create_folder(folder)?;
-                self.base.rename(&temporary, &self.base, path)?;
+                self.create_folder(split(path).0)?;
+                self.base.rename(temporary, &self.base, path)
             }
-            renamed => renamed?,
+            renamed => renamed,
         }
-        reached(steps.renamed);
-        sync_folder(&self.base, folder)?;
-        reached(steps.durable);
-        Ok(())
     }
 
     fn create_new(&self, path: &str) -> io::Result<File> {
