@@ -99,8 +99,8 @@ impl Tokens {
     /// # Errors
     /// [`TokensError`]: the first thing that is wrong.
     pub fn parse(text: &str) -> Result<Self, TokensError> {
-        let entries: Vec<Entry> = serde_saphyr::from_str(text).map_err(|error| {
-            let line = error.location().map_or(0, |location| location.line());
+        let entries: Vec<Entry> = serde_yaml::from_str(text).map_err(|error| {
+            let line = error.location().map_or(0, |location| location.line() as u64);
             TokensError::Shape { line }
         })?;
         let read = |(index, entry): (usize, Entry)| {
