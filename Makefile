@@ -12,6 +12,11 @@ PORT ?=
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
 
+# Of `make e2e`: names of scenarios, all without it; and a cluster of yours, by its kubeconfig, with
+# an image that it can pull, and the broker that its pods reach.
+SCENARIOS ?=
+export E2E_KUBECONFIG E2E_IMAGE E2E_PULSAR_URL E2E_PULSAR_ADMIN_URL
+
 # Of `make bench`: which sections, all without it: speed quality pipeline repeats watermark commits
 # memory end-to-end.
 SECTIONS ?=
@@ -20,10 +25,10 @@ SECTIONS ?=
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test fuzz bench lint fmt docs clean
+.PHONY: help setup build demo test e2e fuzz bench lint fmt docs clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing to build and test (Debian packages, Rust toolchain)
 	@scripts/setup.sh test
@@ -42,6 +47,13 @@ test: setup ## Run everything that CI runs: format, lints, tests with a real bro
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	$(CARGO) test --locked $(TEST_FEATURES)
+
+e2e: ## Run the image in a real Kubernetes: one node made here, as root, or E2E_KUBECONFIG and E2E_IMAGE [SCENARIOS=restricted]
+ifeq ($(E2E_KUBECONFIG),)
+	@scripts/setup.sh e2e
+	$(CARGO) build --release --locked
+endif
+	tests/e2e/run.sh $(SCENARIOS)
 
 fuzz: ## Try damaged input of every kind [SECONDS=60 SEED=1]
 	@scripts/setup.sh test

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Finds out what is missing to build (`setup.sh build`) or to test (`setup.sh test`, the
-# default) and installs it: Debian packages by apt-get, with sudo where not root; the Rust
-# toolchain by rustup. Says what it does; does nothing when nothing is missing.
+# Finds out what is missing to build (`setup.sh build`), to test (`setup.sh test`, the default) or
+# to test in a Kubernetes of one node (`setup.sh e2e`) and installs it: Debian packages by apt-get,
+# with sudo where not root; the Rust toolchain by rustup. Says what it does; does nothing when
+# nothing is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 level=${1:-test}
 case $level in
-    build | test) ;;
+    build | test | e2e) ;;
     *)
-        echo "usage: scripts/setup.sh [build|test]" >&2
+        echo "usage: scripts/setup.sh [build|test|e2e]" >&2
         exit 2
         ;;
 esac
@@ -39,6 +40,21 @@ if [[ $level == test ]]; then
     # Redis without its service: the server is in there too, by the name of one of its parts.
     on_path redis-server || packages+=(redis-tools)
     has_postgres || packages+=(postgresql)
+fi
+# A node: what runs containers, what connects them, and what builds their images.
+if [[ $level == e2e ]]; then
+    [[ $(uname -s) == Linux ]] ||
+        fail "a node needs Linux. Set E2E_KUBECONFIG and E2E_IMAGE to test in a cluster of yours"
+    [[ $(id -u) == 0 ]] ||
+        fail "a node needs root, as it makes namespaces, a bridge and containers: run this by sudo." \
+            "Set E2E_KUBECONFIG and E2E_IMAGE to test in a cluster of yours without"
+    packages+=(
+        containerd runc containernetworking-plugins iptables iproute2 conntrack
+        buildah debootstrap busybox-static openssl ffmpeg curl
+    )
+    on_path mvn || packages+=(maven)
+fi
+if [[ $level != build ]]; then
     if ! on_path java; then
         # Pulsar wants Java 17 or later; which of these exists depends on the Debian release.
         if on_path apt-cache && [[ -n $(apt-cache search --names-only '^openjdk-17-jdk-headless$') ]]; then
@@ -97,10 +113,13 @@ else
     wanted=(cc pkg-config protoc)
     if [[ $level == test ]]; then
         wanted+=(c++ ffmpeg ffprobe chromium node npm mvn java redis-server)
+    elif [[ $level == e2e ]]; then
+        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox openssl)
+        wanted+=(ffmpeg curl mvn java)
     fi
     absent=()
     for tool in "${wanted[@]}"; do on_path "$tool" || absent+=("$tool"); done
-    [[ $level == build ]] || has_postgres || absent+=(postgres)
+    [[ $level != test ]] || has_postgres || absent+=(postgres)
     for library in libavcodec libavformat libavutil libswscale; do
         { on_path pkg-config && pkg-config --exists "$library"; } || absent+=("$library (headers)")
     done
@@ -132,10 +151,12 @@ if ! on_path rustup; then
         fail "Rust $found is too old: $needed or later is needed. https://rustup.rs brings it"
     fi
 fi
-# The stand-ins for S3 and GCS are written in Go. No Debian package is asked for: Debian 12's is
-# too old, and even too old to fetch a newer one by itself, which Go does from 1.21 on.
-if [[ $level == test ]]; then
-    needed=$(sed -n 's/^go \(.*\)/\1/p' tests/support/servers/go/go.mod)
+# The stand-ins for S3 and GCS, and Kubernetes, are written in Go. No Debian package is asked for:
+# Debian 12's is too old, and even too old to fetch a newer one by itself, which Go does from 1.21
+# on.
+if [[ $level != build ]]; then
+    modules=(tests/support/cluster/go tests/support/servers/go)
+    needed=$(sed -n 's/^go \(.*\)/\1/p' "${modules[@]/%//go.mod}" | sort -V | tail -n 1)
     how="Install Go $needed or later from https://go.dev/dl, then run this again"
     if ! on_path go; then
         if [[ -x /usr/local/go/bin/go ]]; then
@@ -143,9 +164,12 @@ if [[ $level == test ]]; then
         fi
         fail "go is missing. $how"
     fi
-    found=$(cd tests/support/servers/go && go env GOVERSION) || fail "go does not run. $how"
-    if [[ $(printf '%s\n%s\n' "go$needed" "$found" | sort -V | head -n 1) != "go$needed" ]]; then
-        fail "Go ${found#go} is too old. $how"
-    fi
+    for module in "${modules[@]}"; do
+        found=$(cd "$module" && go env GOVERSION) || fail "go does not run. $how"
+        needed=$(sed -n 's/^go \(.*\)/\1/p' "$module/go.mod")
+        if [[ $(printf '%s\n%s\n' "go$needed" "$found" | sort -V | head -n 1) != "go$needed" ]]; then
+            fail "Go ${found#go} is too old. $how"
+        fi
+    done
 fi
-say "everything to $level is there"
+say "nothing is missing for $level"

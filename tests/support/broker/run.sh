@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Pulsar broker with its bookie, for tests, on loopback.
+# A real Pulsar broker with its bookie, for tests, on loopback; at BROKER_HOST if that is set, an
+# address of this machine's.
 #
 #   run.sh start [NAME] [OWNER_PID]   starts it unless it runs; prints its address file
 #   run.sh crash [NAME]               kills it at once, as a power cut would
@@ -9,7 +10,7 @@
 #   run.sh stop  [NAME]               ends it and removes its data
 #
 # With an OWNER_PID it ends by itself when that process is gone. The address file holds
-# BROKER_PORT, TLS_PORT, ADMIN_PORT and PID; beside it lie ca.pem, which the TLS port is
+# HOST, BROKER_PORT, TLS_PORT, ADMIN_PORT and PID; beside it lie ca.pem, which the TLS port is
 # trusted by, and token, which the broker takes (it takes none at all as well). Everything is
 # kept under target/test-broker, so that only the first run downloads (about 250 MB). Needs
 # Java 17, Maven and OpenSSL.
@@ -19,8 +20,9 @@ home="${CARGO_TARGET_DIR:-$here/../../../target}/test-broker"
 mkdir -p "$home" && home="$(cd "$home" && pwd)"
 verb="${1:-}"; name="${2:-shared}"; owner="${3:-}"
 run="$home/run-$name"
+HOST="${BROKER_HOST:-127.0.0.1}"
 
-port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port_is_free() { ! (exec 3<>"/dev/tcp/$HOST/$1") 2>/dev/null; }
 
 pick_port() {
   local port
@@ -44,7 +46,7 @@ resolve_jars() {
 is_running() {
   [ -f "$run/address" ] || return 1
   local PID=0; . "$run/address"
-  tr '\0' ' ' < "/proc/$PID/cmdline" 2>/dev/null | grep -q -- "$run/standalone.conf"
+  tr '\0' ' ' 2>/dev/null < "/proc/$PID/cmdline" | grep -q -- "$run/standalone.conf"
 }
 
 kill_it() {
@@ -55,12 +57,12 @@ kill_it() {
   kill -KILL "$PID" 2>/dev/null || true
 }
 
-# An authority, its certificate for loopback, and a token (JWT, HS256) for the role "tester".
+# An authority, its certificate for the address, and a token (JWT, HS256) for the role "tester".
 make_secrets() {
   local new=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30)
   "${new[@]}" -subj "/CN=test authority" -keyout "$run/ca.key" -out "$run/ca.pem" 2> /dev/null
   "${new[@]}" -subj /CN=localhost -CA "$run/ca.pem" -CAkey "$run/ca.key" \
-    -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE \
+    -addext "subjectAltName=IP:$HOST" -addext basicConstraints=CA:FALSE \
     -keyout "$run/key.pem" -out "$run/cert.pem" 2> /dev/null
   openssl rand 32 > "$run/secret"
   local head body sign
@@ -81,7 +83,7 @@ launch() {
     opens="$opens --add-opens $package=ALL-UNNAMED"
   done
   sed -e "s/@BROKER_PORT@/$BROKER_PORT/" -e "s/@ADMIN_PORT@/$ADMIN_PORT/" \
-    -e "s/@TLS_PORT@/$TLS_PORT/" -e "s|@RUN@|$run|" \
+    -e "s/@TLS_PORT@/$TLS_PORT/" -e "s/@HOST@/$HOST/" -e "s|@RUN@|$run|" \
     "$here/standalone.conf" > "$run/standalone.conf"
   # shellcheck disable=SC2086 # the options are words
   (cd "$run" && exec setsid java -Xms128m -Xmx512m -XX:MaxDirectMemorySize=512m \
@@ -91,17 +93,17 @@ launch() {
     -Dbookkeeper.metadata.bookie.drivers=org.apache.pulsar.metadata.bookkeeper.PulsarMetadataBookieDriver \
     -Dbookkeeper.metadata.client.drivers=org.apache.pulsar.metadata.bookkeeper.PulsarMetadataClientDriver \
     -cp "$home/lib/*" org.apache.pulsar.PulsarStandaloneStarter \
-    --config "$run/standalone.conf" -nfw -nss -a 127.0.0.1 \
+    --config "$run/standalone.conf" -nfw -nss -a "$HOST" \
     --metadata-dir "$run/data/meta" --bookkeeper-dir "$run/data/bk" \
     --bookkeeper-port "$BOOKIE_PORT" >> "$run/broker.log" 2>&1 < /dev/null 9>&-) &
   local pid=$!
-  printf 'BROKER_PORT=%s\nTLS_PORT=%s\nADMIN_PORT=%s\nBOOKIE_PORT=%s\nPID=%s\n' \
-    "$BROKER_PORT" "$TLS_PORT" "$ADMIN_PORT" "$BOOKIE_PORT" "$pid" > "$run/address"
+  printf 'HOST=%s\nBROKER_PORT=%s\nTLS_PORT=%s\nADMIN_PORT=%s\nBOOKIE_PORT=%s\nPID=%s\n' \
+    "$HOST" "$BROKER_PORT" "$TLS_PORT" "$ADMIN_PORT" "$BOOKIE_PORT" "$pid" > "$run/address"
   for _ in $(seq 1200); do
     if curl -fsS -o /dev/null --max-time 2 \
-      "http://127.0.0.1:$ADMIN_PORT/admin/v2/namespaces/public" 2>/dev/null \
+      "http://$HOST:$ADMIN_PORT/admin/v2/namespaces/public" 2>/dev/null \
       && curl -fsS --max-time 2 \
-      "http://127.0.0.1:$ADMIN_PORT/admin/v2/namespaces/public" | grep -q public/default; then
+      "http://$HOST:$ADMIN_PORT/admin/v2/namespaces/public" | grep -q public/default; then
       break
     fi
     if [ ! -d "/proc/$pid" ]; then
@@ -139,5 +141,5 @@ case "$verb" in
     exec 9>&-
     while [ -d "/proc/$owner" ]; do sleep 0.5; done
     exec "$0" stop "$name" ;;
-  *) sed -n '2,16p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,17p' "$0" >&2; exit 2 ;;
 esac

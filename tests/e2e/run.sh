@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# The image in a real Kubernetes with a real broker: run.sh [SCENARIO...]
+#
+# Runs the scenarios of that name in tests/e2e/scenarios, all of them by default. A scenario is a
+# program that finds these in its environment and ends with 0 if all holds:
+#
+#   KUBECONFIG             of an admin; kubectl is on the PATH
+#   E2E_NAMESPACE          a namespace of its own that enforces the restricted Pod Security
+#                          Standard; it is deleted afterwards
+#   E2E_IMAGE              the image
+#   E2E_PULL_POLICY        how pods get it
+#   E2E_PULSAR_URL         pulsar://…, as pods reach the broker; empty if there is none
+#   E2E_PULSAR_ADMIN_URL   http://…, of the broker's admin API; empty if there is none
+#   E2E_STORAGE            a folder of the only node, which is this machine, for volumes; empty in
+#                          a cluster of yours
+#
+# By default all of it is made here, as root, from Debian's packages and the Go module proxy, and
+# is gone afterwards: the image of target/release/stream-processor, the node, the broker.
+#
+# A cluster of yours takes E2E_KUBECONFIG, E2E_IMAGE (which it can pull), kubectl and, for the
+# scenarios that need a broker, E2E_PULSAR_URL and E2E_PULSAR_ADMIN_URL. Then nothing is built.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+cluster="$here/../support/cluster"
+broker="$here/../support/broker/run.sh"
+target="${CARGO_TARGET_DIR:-$here/../../target}"
+say() { echo "e2e: $*"; }
+fail() { echo "e2e: $*" >&2; exit 1; }
+
+run_scenarios() {
+  local names=("$@") name status failed=()
+  if [ ${#names[@]} = 0 ]; then
+    for name in "$here"/scenarios/*.sh; do names+=("$(basename "$name" .sh)"); done
+  fi
+  for name in "${names[@]}"; do
+    [ -x "$here/scenarios/$name.sh" ] || fail "there is no scenario named $name"
+  done
+  for name in "${names[@]}"; do
+    export E2E_NAMESPACE="e2e-$name-$$"
+    kubectl create namespace "$E2E_NAMESPACE" > /dev/null
+    kubectl label namespace "$E2E_NAMESPACE" pod-security.kubernetes.io/enforce=restricted \
+      pod-security.kubernetes.io/warn=restricted > /dev/null
+    say "$name"
+    status=0
+    SECONDS=0
+    "$here/scenarios/$name.sh" || status=$?
+    if [ "$status" = 0 ]; then
+      say "$name: passed in $SECONDS s"
+    else
+      failed+=("$name")
+      say "$name: FAILED after $SECONDS s. This is how it was:"
+      kubectl -n "$E2E_NAMESPACE" get all -o wide || true
+      kubectl -n "$E2E_NAMESPACE" get events --sort-by=.lastTimestamp | tail -n 20 || true
+      for pod in $(kubectl -n "$E2E_NAMESPACE" get pods -o name || true); do
+        kubectl -n "$E2E_NAMESPACE" logs --all-containers --prefix --tail=30 "$pod" || true
+      done
+    fi
+    kubectl delete namespace "$E2E_NAMESPACE" --wait=false > /dev/null
+  done
+  [ ${#failed[@]} = 0 ] || fail "failed: ${failed[*]}"
+  say "all passed: ${names[*]}"
+}
+
+# In the node's namespaces: the broker, at an address that pods reach, then the scenarios.
+if [ "${1:-}" = --in-node ]; then
+  shift
+  trap '"$broker" stop e2e' EXIT
+  address="$(BROKER_HOST="$NODE_ADDRESS" "$broker" start e2e)"
+  # shellcheck disable=SC1090 # it is written by the line above
+  . "$address"
+  export E2E_PULSAR_URL="pulsar://$HOST:$BROKER_PORT" E2E_PULSAR_ADMIN_URL="http://$HOST:$ADMIN_PORT"
+  export E2E_PULL_POLICY=Never
+  say "node and broker are up after $(($(date +%s) - E2E_BEGUN)) s"
+  run_scenarios "$@"
+  exit
+fi
+
+if [ -n "${E2E_KUBECONFIG:-}" ]; then
+  [ -n "${E2E_IMAGE:-}" ] || fail "with E2E_KUBECONFIG, set E2E_IMAGE to an image that the cluster can pull"
+  command -v kubectl > /dev/null || fail "kubectl is missing"
+  export KUBECONFIG="$E2E_KUBECONFIG" E2E_PULL_POLICY=IfNotPresent E2E_STORAGE=
+  export E2E_PULSAR_URL="${E2E_PULSAR_URL:-}" E2E_PULSAR_ADMIN_URL="${E2E_PULSAR_ADMIN_URL:-}"
+  run_scenarios "$@"
+  exit
+fi
+
+[ -z "${E2E_IMAGE:-}" ] || fail "E2E_IMAGE is for a cluster of yours: set E2E_KUBECONFIG as well"
+[ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ] \
+  || fail "a cluster of its own needs Linux and root. Set E2E_KUBECONFIG and E2E_IMAGE to use one of yours"
+[ -x "$target/release/stream-processor" ] || fail "make build first"
+# The context has the binary where the Dockerfile looks for it, wherever the target folder is.
+context="$(mktemp -d)"
+E2E_STORAGE="$(mktemp -d)"
+trap 'rm -rf "$context" "$E2E_STORAGE"' EXIT
+mkdir -p "$context/target/release"
+cp "$target/release/stream-processor" "$context/target/release/"
+cp "$here/../../LICENSE" "$context/"
+E2E_IMAGE=local/stream-processor:e2e E2E_BEGUN="$(date +%s)"
+NODE_IMAGES="$("$cluster/images.sh" build "$E2E_IMAGE" "$here/../../Dockerfile" "$context" --target prebuilt)"
+say "the image is there after $(($(date +%s) - E2E_BEGUN)) s: $(du -m "$NODE_IMAGES" | cut -f1) MiB"
+E2E_BEGUN="$(date +%s)" NODE_LOGS="$target/test-cluster/logs"
+export E2E_STORAGE E2E_IMAGE E2E_BEGUN NODE_IMAGES NODE_LOGS
+# What pods write there belongs to the image's user.
+chmod 0777 "$E2E_STORAGE"
+"$cluster/node.sh" "$here/run.sh" --in-node "$@"

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# A worker in the cluster makes a stream of what a broker has, and gives all back when it ends.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+needs E2E_PULSAR_ADMIN_URL E2E_STORAGE
+
+topic="persistent://public/default/$E2E_NAMESPACE"
+create_claim streams
+base="$E2E_STORAGE/$E2E_NAMESPACE/streams"
+create_pod worker '["consumer"]' streams "
+env:
+  - {name: PULSAR_SERVICE_URL, value: '$E2E_PULSAR_URL'}
+  - {name: PULSAR_TOPIC, value: '$topic'}
+  - {name: PULSAR_SUBSCRIPTION, value: e2e}
+  - {name: PROCESSING_FRAMES_PER_SEGMENT, value: '3'}
+readinessProbe: {httpGet: {path: /readyz, port: 9090}, periodSeconds: 1}
+livenessProbe: {httpGet: {path: /healthz, port: 9090}}"
+k wait --for=condition=Ready pod/worker --timeout=60s > /dev/null || fail "the worker becomes ready"
+k logs worker | grep -q 'sandbox.*seccomp.*rlimits' \
+  || fail "its helpers are locked in: $(k logs worker | grep sandbox)"
+holds "the worker is ready, its helpers are behind $(k logs worker | grep -o 'seccomp[+a-z]*' | head -n 1)"
+
+publish_frames "$base" e2e camera-1 "$topic" 6
+hls="$base/client_ids/e2e/device_id/camera-1/hls"
+await "two segments" test -s "$hls/segments/seg_000001.ts"
+await "they are listed" grep -q seg_000001.ts "$hls/playlist.m3u8"
+ffprobe -v error -show_entries stream=codec_name -of csv=p=0 "$hls/segments/seg_000000.ts" \
+  | grep -q h264 || fail "they are H.264"
+holds "six frames became two segments"
+
+nothing_is_left() { [ "$(subscription "$topic" e2e msgBacklog)" = 0 ]; }
+await "nothing is left at the broker" nothing_is_left
+k delete pod worker --timeout=40s > /dev/null || fail "it ends when it is asked to"
+holds "nothing is left at the broker"
