@@ -10,7 +10,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// The user and group of the image's own account.
-const IMAGE_USER: i64 = 10_001;
+const IMAGE_USER: i64 = 65_532;
 
 /// How the pods are run.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
