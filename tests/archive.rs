@@ -14,5 +14,7 @@ mod crash;
 mod faults;
 #[path = "archive/sessions.rs"]
 mod sessions;
+#[path = "support/step_names.rs"]
+mod step_names;
 #[path = "support/store_fixture.rs"]
 mod store_fixture;

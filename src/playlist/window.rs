@@ -16,6 +16,10 @@ const DATE_EVERY: u64 = 10;
 /// How far the commit time may be from the segment's end before it is written out.
 const MAX_COMMIT_DRIFT_MILLIS: u64 = 60_000;
 
+/// How far the times of the oldest entries may be off that a reader works out backwards from the
+/// first date, in milliseconds.
+const MAX_LEADING_DRIFT_MILLIS: u64 = 1_000;
+
 /// RFC 8216 section 6.2.2: no entry may go if less than this many target durations would stay.
 const TARGETS_KEPT: u64 = 3;
 
@@ -163,7 +167,9 @@ impl Window {
     }
 
     /// Drops the oldest entries that were committed more than `retention` before `now`, but
-    /// keeps three target durations and a dated entry. Returns how many went.
+    /// keeps three target durations and a dated entry. Returns how many went. A dated entry stays
+    /// with those after it whose times could not be told without it: until the last of them goes
+    /// that a silence follows.
     ///
     /// An entry committed later than `now` was committed under a wrong clock: it goes with the
     /// entries after it, instead of holding the window open until its time comes.
@@ -179,15 +185,20 @@ impl Window {
                 cut = index + 1;
             }
         }
+        let cut = self.cut_that_tells(cut);
         self.drop_first(cut);
         cut
     }
 
     /// When [`Window::trim`] will next drop something, if nothing is added; none if never.
     pub fn trims_at(&self, now: UtcMillis, retention: Duration) -> Option<UtcMillis> {
-        let may_go = self.entries.iter().take(self.may_go());
-        let first = may_go.map(Entry::committed_at).find(|at| *at <= now)?;
-        Some(first.plus(retention).plus_millis(1))
+        let may_go = self.may_go();
+        let is_past = |entry: &Entry| entry.committed_at() <= now;
+        let first = self.entries.iter().take(may_go).position(is_past)?;
+        let cut = (first + 1..=may_go).find(|cut| self.tells_when_it_starts(*cut))?;
+        let go = self.entries.iter().take(cut).map(Entry::committed_at);
+        let last = go.filter(|at| *at <= now).max()?;
+        Some(last.plus(retention).plus_millis(1))
     }
 
     /// Drops the entries before number `keep_from`, but keeps three target durations and a dated
@@ -195,8 +206,29 @@ impl Window {
     pub fn trim_before(&mut self, keep_from: u64) -> usize {
         let wanted = keep_from.saturating_sub(self.media_sequence);
         let cut = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.may_go());
+        let cut = self.cut_that_tells(cut);
         self.drop_first(cut);
         cut
+    }
+
+    /// The most entries, `cut` or fewer, without which the others' times can still be told.
+    fn cut_that_tells(&self, cut: usize) -> usize {
+        (1..=cut).rev().find(|cut| self.tells_when_it_starts(*cut)).unwrap_or(0)
+    }
+
+    /// Whether a reader whose playlist begins with this entry works out when it starts. A date
+    /// that follows a silence would have it start so much later, and stay listed so much longer.
+    /// None can be written for it any more (RFC 8216 section 6.2.1).
+    fn tells_when_it_starts(&self, index: usize) -> bool {
+        let mut entries = self.entries.iter().skip(index).peekable();
+        let Some(mut at) = entries.peek().map(|entry| entry.start) else { return true };
+        for entry in entries {
+            if entry.dated {
+                return distance(at, entry.start) <= MAX_LEADING_DRIFT_MILLIS;
+            }
+            at = entry.end();
+        }
+        false
     }
 
     /// How many of the oldest entries may go: three target durations and a dated entry stay.
@@ -352,6 +384,31 @@ mod tests {
         }
         assert_eq!(window.trims_at(now, DAY), None, "the others stay");
         assert_eq!(Window::new(30, 5, 0).trims_at(now, DAY), None);
+    }
+
+    #[test]
+    fn what_was_filmed_before_a_silence_keeps_its_date_and_goes_when_its_time_has_come() {
+        const SILENCE: Duration = Duration::from_secs(7_200);
+        let mut before = window(15);
+        for number in 15..40 {
+            let late = new(number);
+            let (captured_at, committed_at) =
+                (late.captured_at.plus(SILENCE), late.committed_at.plus(SILENCE));
+            before.push(NewEntry { captured_at, committed_at, ..late }).unwrap();
+        }
+        let gone_by = |number: u64| new(number).captured_at.plus(DAY).plus_millis(30_001);
+        for (old, first) in [(4, 5), (9, 10), (10, 10), (13, 10), (14, 15), (39, 15)] {
+            let mut window = before.clone();
+            window.trim(gone_by(old), DAY);
+            assert_eq!(window.media_sequence, first, "{old}");
+            assert_eq!(window.entries[0], before.entries[usize::try_from(first).unwrap()]);
+            assert_eq!(Window::parse(&window.render()), Ok(window));
+            let mut window = before.clone();
+            window.trim_before(old + 1);
+            assert_eq!(window.media_sequence, if old == 39 { 30 } else { first }, "{old}");
+        }
+        before.trim_before(10);
+        assert_eq!(before.trims_at(gone_by(12), DAY), Some(gone_by(14)));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stream_processor::archive::{ArchiveCleanup, steps};
-use stream_processor::model::{Clock, ManualClock, SystemClock, UtcMillis};
+use stream_processor::archive::{ArchiveCleanup, Database, steps};
+use stream_processor::model::{Clock, ManualClock, Secret, SystemClock, UtcMillis};
+use stream_processor::store::layout::HistoryName;
 use stream_processor::store::steps::WriteSteps;
 
 use super::archive_fixture::*;
+use super::step_names::{killed_at, named_in};
 use super::store_fixture::*;
 
 /// Names the base folder to the child process; without it the child's part does nothing.
@@ -44,9 +46,8 @@ fn child_archives() {
 fn child_cleans_up() {
     let Some(camera) = childs_camera() else { return };
     let _scenario = fail::FailScenario::setup();
-    let cleanup = ArchiveCleanup::new(camera.store, camera.clock, None, false);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(cleanup.sweep(&key())).unwrap();
+    runtime.block_on(cleanup(&camera).sweep(&key())).unwrap();
 }
 
 fn child(camera: &Camera, base: &Path, part: &str, failpoints: &str) -> Output {
@@ -115,6 +116,10 @@ async fn archiving_killed_at_any_step_is_finished_by_the_next_run() {
     // Three sessions, the second one too short.
     camera.film(9, &[4, 5]).await;
     camera.end_session().await;
+    unharmed_by(base.path(), &camera, &while_archiving()).await;
+}
+
+fn while_archiving() -> Vec<String> {
     let mut failpoints = every_step(&[steps::PLAYLIST, steps::DOCUMENT, steps::LEDGER]);
     failpoints.extend((1..=8).map(|count| nth(steps::FILE_LINKED, count)));
     failpoints.push(nth(steps::FILES_LINKED, 1));
@@ -122,7 +127,7 @@ async fn archiving_killed_at_any_step_is_finished_by_the_next_run() {
     failpoints.push(nth(steps::FILES_LINKED, 2));
     failpoints.push(nth(steps::DOCUMENT.begin, 2));
     failpoints.push(nth(steps::DOCUMENT.renamed, 2));
-    unharmed_by(base.path(), &camera, &failpoints).await;
+    failpoints
 }
 
 #[tokio::test]
@@ -146,7 +151,35 @@ async fn a_failure_killed_while_it_is_noted_is_noted_by_the_next_run() {
     for number in 0..4 {
         camera.lose(number).await;
     }
-    let failpoints = every_step(&[steps::FAILURE, steps::LEDGER]);
+    unharmed_by(base.path(), &camera, &while_failing()).await;
+}
+
+fn while_failing() -> Vec<String> {
+    every_step(&[steps::FAILURE, steps::LEDGER])
+}
+
+#[tokio::test]
+async fn finding_a_lost_ledger_again_killed_at_any_step_is_finished_by_the_next_run() {
+    let base = tempfile::tempdir().unwrap();
+    let camera = Camera::of(store(base.path()));
+    camera.film(40, &[10, 30]).await;
+    camera.run().await;
+    // Of the first session's records, and of some of the second's, nothing is left.
+    for number in 0..25 {
+        camera.lose(number).await;
+    }
+    let history = hls(base.path()).join("history");
+    for entry in std::fs::read_dir(history).unwrap() {
+        let path = entry.unwrap().path();
+        let name = HistoryName::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
+        if name.last < 25 {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::remove_file(hls(base.path()).join("archived.json")).unwrap();
+    camera.end_session().await;
+    let mut failpoints = every_step(&[steps::DOCUMENT, steps::LEDGER]);
+    failpoints.push(nth(steps::FILES_LINKED, 1));
     unharmed_by(base.path(), &camera, &failpoints).await;
 }
 
@@ -183,19 +216,44 @@ async fn clean_up_killed_at_any_step_leaves_no_archive_that_looks_whole_and_is_n
     // Files are as old as the machine's clock says: it has to be far behind.
     let clock = Arc::new(ManualClock::new(SystemClock.now().plus(8 * DAY)));
     let camera = Camera { clock, ..camera };
-    let mut failpoints =
-        [steps::DOCUMENT_REMOVED, steps::UNMADE, steps::EMPTIED].map(|step| nth(step, 1)).to_vec();
-    failpoints.extend((1..=4).map(|count| nth(steps::FILE_REMOVED, count)));
-    for failpoint in failpoints {
+    let unbroken = tempfile::tempdir().unwrap();
+    copy(stream.path(), unbroken.path());
+    let whole = camera.seen_by(store(unbroken.path()));
+    cleanup(&whole).sweep(&key()).await.unwrap();
+    assert!(whole.archives().await.is_empty());
+    assert_eq!(whole.ledger().await.unconfirmed, [session(0)], "its row is still to go");
+    for failpoint in while_cleaning_up() {
         let base = tempfile::tempdir().unwrap();
         copy(stream.path(), base.path());
         kill_child(&camera, base.path(), "child_cleans_up", &failpoint);
         let seen = camera.seen_by(store(base.path()));
-        assert_eq!(seen.document(&session(0)).await, None, "{failpoint}: it is not told of");
-        let clock = camera.clock.clone();
-        let cleanup = ArchiveCleanup::new(store(base.path()), clock, None, false);
-        cleanup.sweep(&key()).await.unwrap();
-        assert!(seen.archives().await.is_empty(), "{failpoint}");
+        let is_noted = failpoint.starts_with("archive.ledger.");
+        let document = seen.document(&session(0)).await;
+        assert!(is_noted || document.is_none(), "{failpoint}: it is not told of");
+        cleanup(&seen).sweep(&key()).await.unwrap();
+        assert_eq!(made(base.path()), made(unbroken.path()), "{failpoint}");
         assert_eq!(seen.run().await.archived, 0, "{failpoint}: it does not come back");
     }
+}
+
+fn while_cleaning_up() -> Vec<String> {
+    let mut failpoints = every_step(&[steps::LEDGER]);
+    let once = [steps::DOCUMENT_REMOVED, steps::UNMADE, steps::EMPTIED];
+    failpoints.extend(once.map(|step| nth(step, 1)));
+    failpoints.extend((1..=4).map(|count| nth(steps::FILE_REMOVED, count)));
+    failpoints
+}
+
+/// A clean-up that knows of a database, which is away.
+fn cleanup(camera: &Camera) -> ArchiveCleanup {
+    let nowhere = Secret::new("postgres://nobody@127.0.0.1:1/none");
+    let database = Some(Arc::new(Database::new(&nowhere).unwrap()));
+    ArchiveCleanup::new(camera.store.clone(), camera.clock.clone(), database, false)
+}
+
+#[test]
+fn at_every_step_that_has_a_name_a_run_is_killed() {
+    let all = [while_archiving(), while_failing(), while_cleaning_up()].concat();
+    let named = named_in(include_str!("../../src/archive/steps.rs"));
+    assert_eq!(killed_at(&all), named);
 }

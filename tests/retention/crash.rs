@@ -14,6 +14,7 @@ use stream_processor::retention::{Cleaner, Reset, Resetter, RetentionSettings, R
 use stream_processor::store::{Store, steps as store_steps};
 
 use crate::rig::*;
+use crate::step_names::{killed_at, named_in};
 use crate::store_fixture::{START, fill, hls, key, playlist};
 
 /// Tell the child process what to do; without the first its part does nothing.
@@ -237,17 +238,10 @@ async fn to_be_reset() -> (Rig, UtcMillis) {
 async fn a_reset_killed_at_any_instant_leaves_a_stream_that_goes_on_and_is_finished_the_next_time()
 {
     let (rig, now) = to_be_reset().await;
-    let writes = [store_steps::RESET_STATE, steps::CLEANED];
-    let writes = writes.iter().flat_map(store_steps::WriteSteps::names);
-    let mut points: Vec<String> = steps::ALL_OF_RESET
-        .into_iter()
-        .chain(writes)
-        .map(|step| format!("{step}=return"))
-        .collect();
-    for already in [0, 5, 40, 100, 200] {
-        points.push(format!("{}={already}*off->return", store_steps::ONE_REMOVED));
-    }
-    for (index, point) in points.iter().enumerate() {
+    let unbroken = crate::store_fixture::roomy_base();
+    copy(rig.path(), unbroken.path());
+    assert!(!run_child(unbroken.path(), now, "", true));
+    for (index, point) in every_instant_of_a_reset().iter().enumerate() {
         let base = crate::store_fixture::roomy_base();
         copy(rig.path(), base.path());
         assert!(run_child(base.path(), now, point, true), "{point} was not reached");
@@ -261,6 +255,7 @@ async fn a_reset_killed_at_any_instant_leaves_a_stream_that_goes_on_and_is_finis
             resetter(base.path(), later).reset(&key(), again).await.unwrap();
         } else {
             assert!(!run_child(base.path(), now, "", true), "{point}");
+            assert_eq!(all_but_counts(base.path()), all_but_counts(unbroken.path()), "{point}");
         }
         let left: Vec<_> = stored(base.path()).into_keys().collect();
         let names: Vec<_> = left.iter().filter_map(|p| p.file_name()?.to_str()).collect();
@@ -269,6 +264,43 @@ async fn a_reset_killed_at_any_instant_leaves_a_stream_that_goes_on_and_is_finis
         let next = store.open(&key()).await.unwrap().next_segment;
         assert_eq!(next, if index % 2 == 0 { 31 } else { 30 }, "{point}");
     }
+}
+
+/// Fail points that kill at every instant of a reset.
+fn every_instant_of_a_reset() -> Vec<String> {
+    let writes = [store_steps::RESET_STATE, steps::CLEANED];
+    let writes = writes.iter().flat_map(store_steps::WriteSteps::names);
+    let instants = steps::ALL_OF_RESET.into_iter().chain(writes);
+    let mut points: Vec<String> = instants.map(|step| format!("{step}=return")).collect();
+    for already in [0, 5, 40, 100, 200] {
+        points.push(format!("{}={already}*off->return", store_steps::ONE_REMOVED));
+    }
+    points
+}
+
+/// What is stored, but for how often the stream was begun anew: a reset that is done once more
+/// counts once more.
+fn all_but_counts(base: &Path) -> BTreeMap<PathBuf, serde_json::Value> {
+    let parsed = stored(base).into_iter().map(|(path, text)| {
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        if path.ends_with("state.json") {
+            value["generation"] = 0.into();
+            value["published"]["discontinuity_sequence"] = 0.into();
+        }
+        (path, value)
+    });
+    parsed.collect()
+}
+
+#[test]
+fn at_every_instant_that_has_a_name_a_clean_up_or_a_reset_is_killed() {
+    let all = [every_instant(), every_instant_of_a_reset()].concat();
+    let store = named_in(include_str!("../../src/store/steps.rs"));
+    let of_the_store =
+        |name: &String| ["change.", "reset.", "remove."].iter().any(|room| name.starts_with(room));
+    let mut named = named_in(include_str!("../../src/retention/steps.rs"));
+    named.extend(store.into_iter().filter(of_the_store));
+    assert_eq!(killed_at(&all), named);
 }
 
 #[tokio::test]
