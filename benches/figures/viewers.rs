@@ -262,15 +262,21 @@ impl Crowd {
 async fn view(
     mut viewer: Viewer,
     every: Duration,
-    watching: watch::Receiver<bool>,
+    mut watching: watch::Receiver<bool>,
     answers: &AtomicU64,
     bytes: &AtomicU64,
 ) -> io::Result<()> {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fetched = String::new();
-    while watching.has_changed().is_ok() {
-        ticks.tick().await;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            said = watching.changed() => match said {
+                Ok(()) => continue,
+                Err(_) => return Ok(()),
+            },
+        }
         if !*watching.borrow() {
             continue;
         }
@@ -286,5 +292,4 @@ async fn view(
             fetched = newest;
         }
     }
-    Ok(())
 }
