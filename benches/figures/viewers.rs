@@ -69,7 +69,8 @@ pub async fn viewers(
         "{} s, {pairs} pairs, the median of their ratios. viewers cores: of the viewers, the feeding of the",
         window.as_secs()
     ));
-    section.note("helpers and the commits, less the same without viewers.");
+    section.note("helpers and the commits, less the same without viewers. By CPU time: what these and the server");
+    section.note("leave of all cores, which others on the machine do not disturb.");
     let pool = Pool::start(cores()).await?;
     let (outcomes, ..) = pool.encode_all(&footage.clips[..1]).await?;
     let media = outcomes.first().and_then(|outcome| outcome.segments.first());
@@ -109,6 +110,14 @@ pub async fn viewers(
             1 => row.required(figure, Wanted::AtLeast(0.95)),
             _ => row.figure(figure),
         });
+        let used = of(&|(with, without)| {
+            with.server_cores - without.server_cores + with.own_cores - without.own_cores
+        });
+        let left = 1.0 - used / cores() as f64;
+        section.push(
+            Row::new("    by the CPU time of server and viewers", [])
+                .required(left, Wanted::AtLeast(0.95)),
+        );
     }
     pool.pool.close().await;
     Ok(section)
