@@ -37,6 +37,8 @@ if [[ $level == test ]]; then
     on_path node || packages+=(nodejs)
     on_path npm || packages+=(npm)
     on_path mvn || packages+=(maven)
+    # It counts system calls for `make bench`.
+    on_path strace || packages+=(strace)
     # Redis without its service: the server is in there too, by the name of one of its parts.
     on_path redis-server || packages+=(redis-tools)
     has_postgres || packages+=(postgresql)

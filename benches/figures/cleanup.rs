@@ -64,7 +64,7 @@ pub async fn cleanup(folder: &Path, fleet: Fleet) -> Result<Section, Failure> {
         "calls: of file-system system calls, by strace, of {counted} of the devices. KiB: all that is read."
     ));
     let long = Original::film(listed, doomed).await?;
-    let short = Original::film(SHORT.min(listed / 2), 0).await?;
+    let short = Original::film(SHORT.min(listed / 2), doomed).await?;
     let nothing = Duration::from_secs(1);
     let later = retention_settings(listed).grace;
 
@@ -121,7 +121,7 @@ pub async fn cleanup(folder: &Path, fleet: Fleet) -> Result<Section, Failure> {
         section.push(Row::new(name, []).required(idle / brief, Wanted::AtMost(1.1)));
         let name = "calls more for each deleted file";
         let more = (busy - idle) / files_per_device;
-        section.push(Row::new(name, []).required(more, Wanted::AtMost(3.0)));
+        section.push(Row::new(name, []).required(more, Wanted::AtMost(4.0)));
     }
     let ratio = per_device(idle.read_bytes, devices) / per_device(brief.read_bytes, counted);
     let name = "bytes read: a day's device against a short one";

@@ -69,7 +69,8 @@ pub async fn viewers(
         "{} s, {pairs} pairs, the median of their ratios. viewers cores: of the viewers, the feeding of the",
         window.as_secs()
     ));
-    section.note("helpers and the commits, less the same without viewers.");
+    section.note("helpers and the commits, less the same without viewers. By CPU time: what these and the server");
+    section.note("leave of all cores, which others on the machine do not disturb.");
     let pool = Pool::start(cores()).await?;
     let (outcomes, ..) = pool.encode_all(&footage.clips[..1]).await?;
     let media = outcomes.first().and_then(|outcome| outcome.segments.first());
@@ -109,6 +110,14 @@ pub async fn viewers(
             1 => row.required(figure, Wanted::AtLeast(0.95)),
             _ => row.figure(figure),
         });
+        let used = of(&|(with, without)| {
+            with.server_cores - without.server_cores + with.own_cores - without.own_cores
+        });
+        let left = 1.0 - used / cores() as f64;
+        section.push(
+            Row::new("    by the CPU time of server and viewers", [])
+                .required(left, Wanted::AtLeast(0.95)),
+        );
     }
     pool.pool.close().await;
     Ok(section)
@@ -262,15 +271,21 @@ impl Crowd {
 async fn view(
     mut viewer: Viewer,
     every: Duration,
-    watching: watch::Receiver<bool>,
+    mut watching: watch::Receiver<bool>,
     answers: &AtomicU64,
     bytes: &AtomicU64,
 ) -> io::Result<()> {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fetched = String::new();
-    while watching.has_changed().is_ok() {
-        ticks.tick().await;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            said = watching.changed() => match said {
+                Ok(()) => continue,
+                Err(_) => return Ok(()),
+            },
+        }
         if !*watching.borrow() {
             continue;
         }
@@ -286,5 +301,4 @@ async fn view(
             fetched = newest;
         }
     }
-    Ok(())
 }
