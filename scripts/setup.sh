@@ -29,14 +29,13 @@ packages=(
     gcc libc6-dev pkg-config libclang-dev protobuf-compiler
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
 )
-# ffprobe judges segments; g++ builds the second H.264 decoder that judges pictures.
+# g++ builds the second H.264 decoder that judges pictures.
 if [[ $level == test ]]; then
-    packages+=(ffmpeg g++)
+    packages+=(g++)
     # These count from wherever they come, so that an own Node, Java or browser is kept.
     on_path chromium || packages+=(chromium)
     on_path node || packages+=(nodejs)
     on_path npm || packages+=(npm)
-    on_path mvn || packages+=(maven)
     # It counts system calls for `make bench`.
     on_path strace || packages+=(strace)
     # Redis without its service: the server is in there too, by the name of one of its parts.
@@ -52,11 +51,13 @@ if [[ $level == e2e ]]; then
             "Set E2E_KUBECONFIG and E2E_IMAGE to test in a cluster of yours without"
     packages+=(
         containerd runc containernetworking-plugins iptables iproute2 conntrack
-        buildah debootstrap busybox-static openssl ffmpeg curl
+        buildah debootstrap busybox-static
     )
-    on_path mvn || packages+=(maven)
 fi
+# Both: ffprobe judges segments, openssl makes keys, curl asks the broker, Maven and Java make it.
 if [[ $level != build ]]; then
+    packages+=(ffmpeg openssl curl)
+    on_path mvn || packages+=(maven)
     if ! on_path java; then
         # Pulsar wants Java 17 or later; which of these exists depends on the Debian release.
         if on_path apt-cache && [[ -n $(apt-cache search --names-only '^openjdk-17-jdk-headless$') ]]; then
@@ -114,11 +115,11 @@ else
     # Another system calls its packages otherwise: name what the build looks for.
     wanted=(cc pkg-config protoc)
     if [[ $level == test ]]; then
-        wanted+=(c++ ffmpeg ffprobe chromium node npm mvn java redis-server)
+        wanted+=(c++ chromium node npm redis-server)
     elif [[ $level == e2e ]]; then
-        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox openssl)
-        wanted+=(ffmpeg curl mvn java)
+        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox)
     fi
+    [[ $level == build ]] || wanted+=(ffmpeg ffprobe openssl curl mvn java)
     absent=()
     for tool in "${wanted[@]}"; do on_path "$tool" || absent+=("$tool"); done
     [[ $level != test ]] || has_postgres || absent+=(postgres)

@@ -10,7 +10,7 @@ k() { kubectl -n "$E2E_NAMESPACE" "$@"; }
 needs() {
   local name
   for name in "$@"; do
-    [ -n "${!name:-}" ] || { echo "    skipped: it needs $name"; exit 0; }
+    [ -n "${!name:-}" ] || { echo "    it needs $name"; exit 77; }
   done
 }
 

@@ -2,7 +2,8 @@
 # The image in a real Kubernetes with a real broker: run.sh [SCENARIO...]
 #
 # Runs the scenarios of that name in tests/e2e/scenarios, all of them by default. A scenario is a
-# program that finds these in its environment and ends with 0 if all holds:
+# program that finds these in its environment and ends with 0 if all holds, or with 77 if it cannot
+# tell for want of something:
 #
 #   KUBECONFIG             of an admin; kubectl is on the PATH
 #   E2E_NAMESPACE          a namespace of its own that enforces the restricted Pod Security
@@ -27,25 +28,35 @@ target="${CARGO_TARGET_DIR:-$here/../../target}"
 say() { echo "e2e: $*"; }
 fail() { echo "e2e: $*" >&2; exit 1; }
 
+in_node=
+if [ "${1:-}" = --in-node ]; then in_node=yes; shift; fi
+names=("$@")
+if [ ${#names[@]} = 0 ]; then
+  for name in "$here"/scenarios/*.sh; do names+=("$(basename "$name" .sh)"); done
+fi
+for name in "${names[@]}"; do
+  [ -x "$here/scenarios/$name.sh" ] || fail "there is no scenario named $name"
+done
+
 run_scenarios() {
-  local names=("$@") name status failed=()
-  if [ ${#names[@]} = 0 ]; then
-    for name in "$here"/scenarios/*.sh; do names+=("$(basename "$name" .sh)"); done
-  fi
-  for name in "${names[@]}"; do
-    [ -x "$here/scenarios/$name.sh" ] || fail "there is no scenario named $name"
-  done
+  local name status passed=() skipped=() failed=()
   for name in "${names[@]}"; do
     export E2E_NAMESPACE="e2e-$name-$$"
     kubectl create namespace "$E2E_NAMESPACE" > /dev/null
     kubectl label namespace "$E2E_NAMESPACE" pod-security.kubernetes.io/enforce=restricted \
       pod-security.kubernetes.io/warn=restricted > /dev/null
+    # Pods are refused before it is there.
+    kubectl -n "$E2E_NAMESPACE" wait --for=create serviceaccount/default --timeout=30s > /dev/null
     say "$name"
     status=0
     SECONDS=0
     "$here/scenarios/$name.sh" || status=$?
     if [ "$status" = 0 ]; then
+      passed+=("$name")
       say "$name: passed in $SECONDS s"
+    elif [ "$status" = 77 ]; then
+      skipped+=("$name")
+      say "$name: skipped"
     else
       failed+=("$name")
       say "$name: FAILED after $SECONDS s. This is how it was:"
@@ -57,13 +68,12 @@ run_scenarios() {
     fi
     kubectl delete namespace "$E2E_NAMESPACE" --wait=false > /dev/null
   done
-  [ ${#failed[@]} = 0 ] || fail "failed: ${failed[*]}"
-  say "all passed: ${names[*]}"
+  say "passed: ${passed[*]:-none}; skipped: ${skipped[*]:-none}; failed: ${failed[*]:-none}"
+  [ ${#failed[@]} = 0 ] || exit 1
 }
 
 # In the node's namespaces: the broker, at an address that pods reach, then the scenarios.
-if [ "${1:-}" = --in-node ]; then
-  shift
+if [ -n "$in_node" ]; then
   trap '"$broker" stop e2e' EXIT
   address="$(BROKER_HOST="$NODE_ADDRESS" "$broker" start e2e)"
   # shellcheck disable=SC1090 # it is written by the line above
@@ -71,7 +81,7 @@ if [ "${1:-}" = --in-node ]; then
   export E2E_PULSAR_URL="pulsar://$HOST:$BROKER_PORT" E2E_PULSAR_ADMIN_URL="http://$HOST:$ADMIN_PORT"
   export E2E_PULL_POLICY=Never
   say "node and broker are up after $(($(date +%s) - E2E_BEGUN)) s"
-  run_scenarios "$@"
+  run_scenarios
   exit
 fi
 
@@ -80,13 +90,14 @@ if [ -n "${E2E_KUBECONFIG:-}" ]; then
   command -v kubectl > /dev/null || fail "kubectl is missing"
   export KUBECONFIG="$E2E_KUBECONFIG" E2E_PULL_POLICY=IfNotPresent E2E_STORAGE=
   export E2E_PULSAR_URL="${E2E_PULSAR_URL:-}" E2E_PULSAR_ADMIN_URL="${E2E_PULSAR_ADMIN_URL:-}"
-  run_scenarios "$@"
+  run_scenarios
   exit
 fi
 
 [ -z "${E2E_IMAGE:-}" ] || fail "E2E_IMAGE is for a cluster of yours: set E2E_KUBECONFIG as well"
-[ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ] \
-  || fail "a cluster of its own needs Linux and root. Set E2E_KUBECONFIG and E2E_IMAGE to use one of yours"
+if [ "$(id -u)" != 0 ] || [ "$(uname -s)" != Linux ]; then
+  fail "a cluster of its own needs Linux and root. Set E2E_KUBECONFIG and E2E_IMAGE to use one of yours"
+fi
 [ -x "$target/release/stream-processor" ] || fail "make build first"
 # The context has the binary where the Dockerfile looks for it, wherever the target folder is.
 context="$(mktemp -d)"
@@ -102,4 +113,4 @@ E2E_BEGUN="$(date +%s)" NODE_LOGS="$target/test-cluster/logs"
 export E2E_STORAGE E2E_IMAGE E2E_BEGUN NODE_IMAGES NODE_LOGS
 # What pods write there belongs to the image's user.
 chmod 0777 "$E2E_STORAGE"
-"$cluster/node.sh" "$here/run.sh" --in-node "$@"
+"$cluster/node.sh" "$here/run.sh" --in-node "${names[@]}"
