@@ -1,13 +1,49 @@
 //! `operator`: runs in Kubernetes what `StreamProcessor` objects ask for.
 
+use std::time::Duration;
+
+use kube::Client;
+
 use super::CommandError;
+use super::ops::Ops;
+use super::signals::stop_on_signals;
 use crate::config::Config;
+use crate::http::{Health, Part};
+use crate::operator::metrics::OperatorMetrics;
+use crate::operator::run::Operator;
+
+/// It says so every few seconds; silent for this long, it hangs.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// Runs the operator until it is told to stop.
 ///
 /// # Errors
-/// When it cannot start.
+/// When it cannot start. An API server that is away is no such thing: it is waited for.
 pub async fn run(config: Config) -> Result<(), CommandError> {
-    tracing::info!(image = %config.operator.image, "the operator");
+    let stop = stop_on_signals()?;
+    let metrics = OperatorMetrics::new()
+        .map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
+    let health = Health::of(MAX_SILENCE, &[Part::Cluster]);
+    let found = kube::Config::infer().await.map_err(|e| {
+        let sentence =
+            "no cluster is known: set KUBECONFIG, or run in a pod with a service account";
+        CommandError::because(sentence, e)
+    })?;
+    let client = Client::try_from(found)
+        .map_err(|e| CommandError::because("the cluster's settings do not work", e))?;
+    let ops = Ops::start(&config.metrics, metrics.clone(), health.clone(), stop.clone()).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = if config.operator.namespaces.is_empty() {
+            "all".into()
+        } else {
+            config.operator.namespaces.join(",")
+        },
+        image = config.operator.image,
+        "the operator"
+    );
+    Operator { client, config: config.operator, metrics, health }.run(stop.clone()).await;
+    stop.cancel();
+    ops.ended().await;
     Ok(())
 }

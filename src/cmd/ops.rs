@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use crate::config::MetricsConfig;
-use crate::http::{Health, Metrics, serve_ops};
+use crate::http::{Exposition, Health, serve_ops};
 
 /// How long the last answers may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -23,7 +23,7 @@ impl Ops {
     /// When nothing can be served at the address of the settings.
     pub async fn start(
         config: &MetricsConfig,
-        metrics: Metrics,
+        metrics: impl Exposition,
         health: Health,
         stop: CancellationToken,
     ) -> Result<Self, CommandError> {

@@ -22,10 +22,12 @@ pub enum Part {
     Storage,
     /// Sessions can be told to Redis.
     Redis,
+    /// The cluster can be looked after.
+    Cluster,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Source, Self::Encoder, Self::Storage, Self::Redis];
+    const ALL: [Self; 5] = [Self::Source, Self::Encoder, Self::Storage, Self::Redis, Self::Cluster];
 
     fn name(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Part {
             Self::Encoder => "encoder",
             Self::Storage => "storage",
             Self::Redis => "redis",
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -237,15 +237,27 @@ impl Metrics {
         self.source_lanes_connected.set(i64::try_from(connected).unwrap_or(i64::MAX));
         self.source_rebuilds.inc_by(rebuilds.saturating_sub(self.source_rebuilds.get()));
     }
+}
+
+/// Metrics that can be shown.
+pub trait Exposition: Clone + Send + Sync + 'static {
+    /// Where they are registered.
+    fn registry(&self) -> &Registry;
 
     /// The metrics in Prometheus's text format, and its content type.
     ///
     /// # Errors
     /// When a metric cannot be rendered: one without a name or without values.
-    pub fn render(&self) -> Result<(Vec<u8>, &'static str), prometheus::Error> {
+    fn render(&self) -> Result<(Vec<u8>, &'static str), prometheus::Error> {
         let mut text = Vec::with_capacity(16 * 1024);
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&self.registry().gather(), &mut text)?;
         Ok((text, prometheus::TEXT_FORMAT))
+    }
+}
+
+impl Exposition for Metrics {
+    fn registry(&self) -> &Registry {
+        &self.registry
     }
 }
 

@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use health::{Condition, Health, Part};
-pub use metrics::Metrics;
+pub use metrics::{Exposition, Metrics};
 pub use ops::{serve_metrics, serve_ops};
 
 /// How long answers that are under way may take once the server is told to stop: a client

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::health::{Health, Report};
-use super::metrics::Metrics;
+use super::metrics::Exposition;
 
 /// Serves `/metrics` (Prometheus text), `/healthz` (alive) and `/readyz` (ready) until
 /// `shutdown`. The probes answer 200 or 503 and say in JSON what was looked at and why.
@@ -19,7 +19,7 @@ use super::metrics::Metrics;
 /// What the listener reports when it can take no more connections.
 pub async fn serve_ops(
     listener: TcpListener,
-    metrics: Metrics,
+    metrics: impl Exposition,
     health: Health,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
@@ -33,14 +33,14 @@ pub async fn serve_ops(
 /// As [`serve_ops`].
 pub async fn serve_metrics(
     listener: TcpListener,
-    metrics: Metrics,
+    metrics: impl Exposition,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let router = Router::new().route("/metrics", get(move || async move { rendered(&metrics) }));
     super::serve(listener, router, shutdown).await
 }
 
-fn router(metrics: Metrics, health: Health) -> Router {
+fn router(metrics: impl Exposition, health: Health) -> Router {
     let alive = health.clone();
     Router::new()
         .route("/metrics", get(move || async move { rendered(&metrics) }))
@@ -48,7 +48,7 @@ fn router(metrics: Metrics, health: Health) -> Router {
         .route("/readyz", get(move || async move { answer(&health.readiness()) }))
 }
 
-fn rendered(metrics: &Metrics) -> Response {
+fn rendered(metrics: &impl Exposition) -> Response {
     match metrics.render() {
         Ok((text, content_type)) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -1,0 +1,199 @@
+//! What reconciliations share: the client, what is known of the cluster, and what is remembered
+//! between two looks. Bounded by the objects that there are.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::events::Recorder;
+
+use super::build::Child;
+use super::kinds::Kind;
+use super::metrics::OperatorMetrics;
+use super::scaling::{Load, Memory};
+use super::view::View;
+use crate::model::{Backoff, Clock, UtcMillis};
+
+/// The shortest pause after a failure.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What Pulsar said last of one object's subscription.
+#[derive(Clone, Debug, Default)]
+pub struct Backlog {
+    /// Messages that wait.
+    pub messages: Option<i64>,
+    /// When the oldest of them was published.
+    pub oldest_at: Option<UtcMillis>,
+}
+
+/// One object's memory.
+#[derive(Default)]
+struct Remembered {
+    backoff: Option<Backoff>,
+    backlog: Backlog,
+    scaling: Memory,
+}
+
+type ChildKey = (Kind, String, String);
+type SecretKeyOf = (String, String, String);
+
+/// Shared by all reconciliations of one scope.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What is known of it.
+    pub view: View,
+    /// The image of objects that name none.
+    pub default_image: String,
+    /// Who tells people.
+    pub recorder: Recorder,
+    /// Numbers.
+    pub metrics: OperatorMetrics,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    pod_monitors: AtomicBool,
+    objects: Mutex<HashMap<String, Remembered>>,
+    /// Children of which the API server keeps another value, by what was applied.
+    settled: Mutex<HashMap<ChildKey, (String, Option<String>)>>,
+    digests: Mutex<HashMap<SecretKeyOf, (String, Option<String>)>>,
+}
+
+impl Context {
+    /// Nothing is remembered yet.
+    pub fn new(
+        client: Client,
+        view: View,
+        default_image: String,
+        recorder: Recorder,
+        metrics: OperatorMetrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            client,
+            view,
+            default_image,
+            recorder,
+            metrics,
+            clock,
+            pod_monitors: AtomicBool::new(false),
+            objects: Mutex::default(),
+            settled: Mutex::default(),
+            digests: Mutex::default(),
+        }
+    }
+
+    /// Whether the cluster knows PodMonitors.
+    pub fn has_pod_monitors(&self) -> bool {
+        self.pod_monitors.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it does; true if that is news.
+    pub fn set_pod_monitors(&self, there: bool) -> bool {
+        self.pod_monitors.swap(there, Ordering::Relaxed) != there
+    }
+
+    /// How long to wait after another failure of this object.
+    pub fn pause(&self, uid: &str) -> Duration {
+        let mut objects = lock(&self.objects);
+        let remembered = objects.entry(uid.to_owned()).or_default();
+        remembered
+            .backoff
+            .get_or_insert_with(|| Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE))
+            .pause()
+    }
+
+    /// It went well.
+    pub fn succeeded(&self, uid: &str) {
+        if let Some(remembered) = lock(&self.objects).get_mut(uid) {
+            remembered.backoff = None;
+        }
+    }
+
+    /// What Pulsar said last.
+    pub fn backlog(&self, uid: &str) -> Backlog {
+        lock(&self.objects).get(uid).map(|r| r.backlog.clone()).unwrap_or_default()
+    }
+
+    /// What Pulsar says now.
+    pub fn set_backlog(&self, uid: &str, backlog: Backlog) {
+        lock(&self.objects).entry(uid.to_owned()).or_default().backlog = backlog;
+    }
+
+    /// Decides about the number of workers with what is remembered of this object.
+    pub fn scale<T>(&self, uid: &str, decide: impl FnOnce(&mut Memory, Load) -> T) -> T {
+        let now = self.clock.now();
+        let mut objects = lock(&self.objects);
+        let remembered = objects.entry(uid.to_owned()).or_default();
+        let backlog = &remembered.backlog;
+        let age =
+            backlog.oldest_at.map(|at| i64::try_from(now.since(at).as_secs()).unwrap_or(i64::MAX));
+        let none_waits = backlog.messages == Some(0);
+        let load = Load {
+            devices: None,
+            backlog: backlog.messages,
+            oldest_age_secs: if none_waits { Some(0) } else { age },
+        };
+        decide(&mut remembered.scaling, load)
+    }
+
+    /// Forgets objects that are not there any more.
+    pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        lock(&self.objects).retain(|uid, _| is_there(uid));
+        // Rebuilt at need; this keeps them from growing with names that come and go.
+        const MOST: usize = 10_000;
+        for full in [lock(&self.settled).len() > MOST, lock(&self.digests).len() > MOST] {
+            if full {
+                lock(&self.settled).clear();
+                lock(&self.digests).clear();
+            }
+        }
+    }
+
+    /// Whether exactly this was applied and the object has not changed since.
+    pub fn is_settled(&self, child: &Child, namespace: &str, version: Option<&str>) -> bool {
+        let key = (child.kind, namespace.to_owned(), child.name.clone());
+        lock(&self.settled)
+            .get(&key)
+            .is_some_and(|(digest, seen)| *digest == child.digest && seen.as_deref() == version)
+    }
+
+    /// Remembers that this was applied and came to this version.
+    pub fn settle(&self, child: &Child, namespace: &str, version: Option<&str>) {
+        let key = (child.kind, namespace.to_owned(), child.name.clone());
+        lock(&self.settled).insert(key, (child.digest.clone(), version.map(str::to_owned)));
+    }
+
+    /// The digest of a secret's key at this version, if it has been read.
+    pub fn known_digest(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        version: &str,
+    ) -> Option<Option<String>> {
+        let of = (namespace.to_owned(), name.to_owned(), key.to_owned());
+        let digests = lock(&self.digests);
+        digests.get(&of).filter(|(seen, _)| seen == version).map(|(_, digest)| digest.clone())
+    }
+
+    /// Remembers it.
+    pub fn keep_digest(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+        version: &str,
+        digest: Option<String>,
+    ) {
+        let of = (namespace.to_owned(), name.to_owned(), key.to_owned());
+        lock(&self.digests).insert(of, (version.to_owned(), digest));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,72 @@
+//! Looks for what a spec names besides itself: secrets and their keys, the claim. Only fetches.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use super::apply::said;
+use super::build::digest;
+use super::conditions::Obstacle;
+use super::context::Context;
+use super::validate::Validated;
+
+/// Digest of what the secrets hold that the pods read; none where they read none.
+///
+/// # Errors
+/// What is missing, by name; or that the API server could not be asked.
+pub async fn dereference(context: &Context, of: &Validated) -> Result<Option<String>, Obstacle> {
+    let mut missing = Vec::new();
+    let mut all = Vec::new();
+    for used in &of.references.secrets {
+        let (field, name) = (used.field, used.secret.as_str());
+        match context.view.secret_version(&of.namespace, name) {
+            None => missing.push(format!("the secret {name} that {field} names is not there")),
+            Some(version) => match read(context, of, name, &used.key, &version).await? {
+                Some(digest) => all.push(format!("{name}/{}={digest}", used.key)),
+                None => missing
+                    .push(format!("the secret {name} that {field} names has no key {}", used.key)),
+            },
+        }
+    }
+    for name in &of.references.pull_secrets {
+        if context.view.secret_version(&of.namespace, name).is_none() {
+            missing.push(format!("the secret {name} that pod.imagePullSecrets names is not there"));
+        }
+    }
+    let claim = of.references.claim.as_deref();
+    if let Some(name) = claim.filter(|name| !context.view.has_claim(&of.namespace, name)) {
+        missing.push(format!(
+            "the PersistentVolumeClaim {name} that storage.filesystem.claimName names is not there"
+        ));
+    }
+    missing.dedup();
+    if missing.is_empty() {
+        Ok((!all.is_empty()).then(|| digest(all.join("\n").as_bytes())))
+    } else {
+        Err(Obstacle::Missing(missing.join("; ")))
+    }
+}
+
+/// The digest of a key's value, read once for each version of the secret.
+async fn read(
+    context: &Context,
+    of: &Validated,
+    name: &str,
+    key: &str,
+    version: &str,
+) -> Result<Option<String>, Obstacle> {
+    if let Some(known) = context.known_digest(&of.namespace, name, key, version) {
+        return Ok(known);
+    }
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &of.namespace);
+    let secret = secrets.get_opt(name).await.map_err(|error| {
+        let text = format!("cannot read the secret {name}: {}", said(&error));
+        match error {
+            kube::Error::Api(status) if status.is_forbidden() => Obstacle::Forbidden(text),
+            _ => Obstacle::Failed(text),
+        }
+    })?;
+    let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+    let digest = data.get(key).map(|value| digest(&value.0));
+    context.keep_digest(&of.namespace, name, key, version, digest.clone());
+    Ok(digest)
+}

@@ -1,0 +1,222 @@
+//! One look at one object, as a list: validate, dereference, decide, build, apply, say.
+//!
+//! Architecture invariant: whatever stops a look, the status says so before it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use rand::RngExt;
+
+use super::apply;
+use super::build::{Inputs, children};
+use super::conditions::{Obstacle, Seen, conditions};
+use super::context::Context;
+use super::crd::{DeviceSlice, StreamProcessor, StreamProcessorStatus};
+use super::dereference::dereference;
+use super::devices::{self, Summary};
+use super::kinds::Kind;
+use super::names::{Component, LABEL_INSTANCE, LABEL_POD, LABEL_PROCESSOR, selector_text};
+use super::scaling::{Decision, Load, decide};
+use super::status;
+use super::validate::{Validated, validate};
+use super::view::View;
+
+/// A look takes milliseconds; one that takes this long is given up and tried again.
+const LIMIT: Duration = Duration::from_secs(60);
+/// When an object is looked at again although nothing was told of it, in seconds: for kinds that
+/// are not watched.
+const AGAIN_SECS: std::ops::Range<u64> = 300..420;
+
+/// Why a look has to be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The API server did not do what was asked.
+    #[error("{0}")]
+    Obstacle(String),
+    /// The status could not be written.
+    #[error("the status cannot be written: {0}")]
+    Status(kube::Error),
+    /// It took too long.
+    #[error("the API server did not answer for {} s", LIMIT.as_secs())]
+    TimedOut,
+}
+
+/// Looks at `object` and does what is to be done.
+///
+/// # Errors
+/// [`Failure`]: it is to be tried again.
+pub async fn reconcile(
+    object: Arc<StreamProcessor>,
+    context: Arc<Context>,
+) -> Result<Action, Failure> {
+    if object.metadata.deletion_timestamp.is_some() {
+        // What it owns goes with it.
+        return Ok(Action::await_change());
+    }
+    context.metrics.reconciles.inc();
+    let timer = context.metrics.reconcile_secs.start_timer();
+    let looked = tokio::time::timeout(LIMIT, look(&object, &context)).await;
+    timer.observe_duration();
+    looked.unwrap_or(Err(Failure::TimedOut))?;
+    context.succeeded(object.metadata.uid.as_deref().unwrap_or_default());
+    let secs = rand::rng().random_range(AGAIN_SECS);
+    Ok(Action::requeue(Duration::from_secs(secs)))
+}
+
+/// When to try again: later each time, and not all at once.
+#[allow(clippy::needless_pass_by_value)]
+pub fn after_failure(
+    object: Arc<StreamProcessor>,
+    failure: &Failure,
+    context: Arc<Context>,
+) -> Action {
+    context.metrics.reconcile_failures.inc();
+    let pause = context.pause(object.metadata.uid.as_deref().unwrap_or_default());
+    tracing::warn!(name = object.name_any(), namespace = object.namespace(), %failure,
+        again_millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "to be tried again");
+    Action::requeue(pause)
+}
+
+async fn look(object: &StreamProcessor, context: &Context) -> Result<(), Failure> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let slices = View::of_label(&context.view.slices, &namespace, LABEL_PROCESSOR, &name);
+    let summary = devices::sum(slices.iter().map(|slice| (pod_of(slice), slice.as_ref())));
+    let mut decision = None;
+    let obstacle = put_in_force(object, context, &summary, &mut decision).await.err();
+    let said = describe(object, context, &summary, obstacle.as_ref(), decision.as_ref());
+    status::write(context, object, &said).await.map_err(Failure::Status)?;
+    match obstacle {
+        Some(Obstacle::Failed(text) | Obstacle::Forbidden(text)) => Err(Failure::Obstacle(text)),
+        // The watches tell when it may work.
+        _ => Ok(()),
+    }
+}
+
+fn pod_of(slice: &DeviceSlice) -> &str {
+    slice
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(LABEL_POD))
+        .map_or("", String::as_str)
+}
+
+async fn put_in_force(
+    object: &StreamProcessor,
+    context: &Context,
+    summary: &Summary,
+    decision: &mut Option<Decision>,
+) -> Result<(), Obstacle> {
+    if object.spec.paused {
+        return Err(Obstacle::Paused);
+    }
+    let of =
+        validate(object, &context.default_image).map_err(|e| Obstacle::Invalid(e.to_string()))?;
+    let secrets_digest = dereference(context, &of).await?;
+    *decision = scaled(&of, context, summary);
+    let inputs = Inputs {
+        of: &of,
+        secrets_digest: secrets_digest.as_deref(),
+        replicas: decision.as_ref().map_or(of.spec.replicas, |decision| Some(decision.replicas)),
+        pod_monitors: context.has_pod_monitors(),
+    };
+    let children = children(&inputs).map_err(|e| Obstacle::Invalid(e.to_string()))?;
+    apply::put_in_force(context, &of, &children).await
+}
+
+/// With autoscaling, how many workers there should be.
+fn scaled(of: &Validated, context: &Context, summary: &Summary) -> Option<Decision> {
+    let spec = of.spec.autoscaling.as_ref()?;
+    let deployment = deployment(context, &of.namespace, &Component::Consumer.name(&of.name));
+    let current = deployment.and_then(|d| d.spec.and_then(|spec| spec.replicas));
+    let current = current.unwrap_or(spec.min_replicas);
+    let devices = summary.counts.map(|counts| counts.total - counts.offline);
+    Some(context.scale(&of.uid, |memory, load| {
+        decide(spec, current, Load { devices, ..load }, memory, context.clock.uptime())
+    }))
+}
+
+fn deployment(context: &Context, namespace: &str, name: &str) -> Option<Deployment> {
+    context.view.child(Kind::Deployment, namespace, name)?.try_parse().ok()
+}
+
+/// What is to be said of the object.
+fn describe(
+    object: &StreamProcessor,
+    context: &Context,
+    summary: &Summary,
+    obstacle: Option<&Obstacle>,
+    decision: Option<&Decision>,
+) -> StreamProcessorStatus {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    let deployments: Vec<Deployment> = [Component::Consumer, Component::OfflineChecker]
+        .iter()
+        .filter_map(|component| deployment(context, &namespace, &component.name(&name)))
+        .filter(|deployment| {
+            deployment.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
+        })
+        .collect();
+    let pods: Vec<Arc<Pod>> = View::of_label(&context.view.pods, &namespace, LABEL_INSTANCE, &name);
+    let seen = Seen {
+        deployments: deployments.iter().collect(),
+        pods: pods.iter().map(AsRef::as_ref).collect(),
+        problems: &summary.problems,
+        scaling: decision,
+    };
+    let before = object.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let generation = object.metadata.generation;
+    let workers = deployments
+        .iter()
+        .find(|d| d.metadata.name.as_deref() == Some(&Component::Consumer.name(&name)))
+        .and_then(|d| d.status.clone())
+        .unwrap_or_default();
+    let backlog = context.backlog(&uid);
+    let age = backlog.oldest_at.map(|at| context.clock.now().since(at).as_secs());
+    StreamProcessorStatus {
+        observed_generation: generation,
+        conditions: conditions(obstacle, &seen, before, generation, this_second()),
+        replicas: workers.replicas.unwrap_or(0),
+        ready_replicas: workers.ready_replicas.unwrap_or(0),
+        selector: Some(selector_text(&Component::Consumer.selector(&name))),
+        backlog: backlog.messages.map(rounded),
+        oldest_frame_age_seconds: age
+            .and_then(|secs| i64::try_from(secs).ok())
+            .map(|secs| secs.saturating_add(5) / 10 * 10),
+        devices: summary.counts,
+        device_statuses: summary.worst.clone(),
+    }
+}
+
+/// To two digits: nobody needs more, and each change is a write.
+fn rounded(n: i64) -> i64 {
+    let mut unit = 1;
+    while n / unit >= 100 {
+        unit *= 10;
+    }
+    n / unit * unit
+}
+
+/// Conditions are dated to the second.
+fn this_second() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_told_to_two_digits() {
+        for (n, told) in [(0, 0), (7, 7), (99, 99), (100, 100), (104, 100), (12_345, 12_000)] {
+            assert_eq!(rounded(n), told);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What the API server has, as far as the operator looks: kept up to date by watches, which also
+//! say which `StreamProcessor` is to be looked at again. Reads only.
+//!
+//! Deletions are told like every other change: no event is filtered away.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::crd::{DeviceSlice, StreamProcessor};
+use super::kinds::Kind;
+use super::names::{
+    LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_PROCESSOR, MANAGED_BY,
+};
+use super::references::References;
+
+/// Which object is to be looked at.
+pub type Wanted = ObjectRef<StreamProcessor>;
+
+/// How many of them may wait; the watches wait when there are more.
+const QUEUE: usize = 1_024;
+
+/// What is known.
+#[derive(Clone)]
+pub struct View {
+    /// The objects.
+    pub processors: Store<StreamProcessor>,
+    /// Their slices.
+    pub slices: Store<DeviceSlice>,
+    /// The workers' pods.
+    pub pods: Store<Pod>,
+    secrets: Store<PartialObjectMeta<Secret>>,
+    claims: Store<PartialObjectMeta<PersistentVolumeClaim>>,
+    children: BTreeMap<Kind, Store<DynamicObject>>,
+}
+
+impl View {
+    /// A child by its name.
+    pub fn child(&self, kind: Kind, namespace: &str, name: &str) -> Option<DynamicObject> {
+        let key = ObjectRef::new_with(name, kind.resource()).within(namespace);
+        self.children.get(&kind)?.get(&key).map(|object| (*object).clone())
+    }
+
+    /// The children of one kind that an object owns.
+    pub fn owned(&self, kind: Kind, namespace: &str, uid: &str) -> Vec<DynamicObject> {
+        let Some(store) = self.children.get(&kind) else { return Vec::new() };
+        let found = store.state_filter(|child| {
+            child.metadata.namespace.as_deref() == Some(namespace) && owned_by(child, uid)
+        });
+        found.into_iter().map(|child| (*child).clone()).collect()
+    }
+
+    /// The version of a secret; none if it is not there.
+    pub fn secret_version(&self, namespace: &str, name: &str) -> Option<String> {
+        let found = self.secrets.get(&ObjectRef::new(name).within(namespace))?;
+        found.metadata.resource_version.clone()
+    }
+
+    /// Whether a claim is there.
+    pub fn has_claim(&self, namespace: &str, name: &str) -> bool {
+        self.claims.get(&ObjectRef::new(name).within(namespace)).is_some()
+    }
+
+    /// The objects that have been seen of a label's value in a namespace.
+    pub fn of_label<K>(
+        store: &Store<K>,
+        namespace: &str,
+        label: &str,
+        value: &str,
+    ) -> Vec<std::sync::Arc<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        store.state_filter(|object| {
+            object.namespace().as_deref() == Some(namespace)
+                && object.labels().get(label).is_some_and(|found| found == value)
+        })
+    }
+
+    /// Waits until everything has been listed once: before that, what is there would be taken
+    /// for missing.
+    pub async fn ready(&self) {
+        let _ = self.processors.wait_until_ready().await;
+        let _ = self.slices.wait_until_ready().await;
+        let _ = self.pods.wait_until_ready().await;
+        let _ = self.secrets.wait_until_ready().await;
+        let _ = self.claims.wait_until_ready().await;
+        for store in self.children.values() {
+            let _ = store.wait_until_ready().await;
+        }
+    }
+}
+
+/// Whether `object` says that the object of this uid owns it.
+pub fn owned_by(object: &DynamicObject, uid: &str) -> bool {
+    object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
+}
+
+/// Watches that run until they are dropped.
+pub struct Watches {
+    /// What they know.
+    pub view: View,
+    /// Which objects are to be looked at.
+    pub queue: mpsc::Receiver<Wanted>,
+    /// For others who want an object looked at.
+    pub ask: mpsc::Sender<Wanted>,
+    tasks: JoinSet<()>,
+}
+
+impl Watches {
+    /// Begins to watch one namespace, or all. News of devices is gathered for `gather`.
+    pub fn start(client: &Client, namespace: Option<&str>, gather: Duration) -> Self {
+        let (ask, queue) = mpsc::channel(QUEUE);
+        let mut start = Starting { client, namespace, ask: ask.clone(), tasks: JoinSet::new() };
+        let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+        let processors = start.watch((), watcher::Config::default(), |object: &StreamProcessor| {
+            vec![ObjectRef::from_obj(object)]
+        });
+        let of_instance = |labels: &BTreeMap<String, String>, namespace: Option<String>| {
+            labels
+                .get(LABEL_INSTANCE)
+                .zip(namespace)
+                .map(|(name, namespace)| ObjectRef::new(name).within(&namespace))
+                .into_iter()
+                .collect::<Vec<Wanted>>()
+        };
+        let mut children = BTreeMap::new();
+        for kind in Kind::BUILT_IN {
+            let store = start.watch_dynamic(kind, ours.clone(), move |child: &DynamicObject| {
+                of_instance(child.labels(), child.namespace())
+            });
+            children.insert(kind, store);
+        }
+        let workers =
+            ours.labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_COMPONENT}=consumer"));
+        let pods =
+            start.watch((), workers, move |pod: &Pod| of_instance(pod.labels(), pod.namespace()));
+        let known = processors.clone();
+        let naming = move |namespace: Option<String>, names: &dyn Fn(&References) -> bool| {
+            let named = known.state_filter(|object| {
+                object.namespace() == namespace && names(&References::of(&object.spec))
+            });
+            named.iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<Wanted>>()
+        };
+        let (of_secret, of_claim) = (naming.clone(), naming);
+        let secrets = start.watch(
+            (),
+            watcher::Config::default(),
+            move |secret: &PartialObjectMeta<Secret>| {
+                let name = secret.name_any();
+                of_secret(secret.namespace(), &|references| references.name_secret(&name))
+            },
+        );
+        let claims = start.watch(
+            (),
+            watcher::Config::default(),
+            move |claim: &PartialObjectMeta<PersistentVolumeClaim>| {
+                let name = claim.name_any();
+                of_claim(claim.namespace(), &|references| references.claim.as_ref() == Some(&name))
+            },
+        );
+        let direct =
+            std::mem::replace(&mut start.ask, gathered(&mut start.tasks, ask.clone(), gather));
+        let slices = start.watch((), watcher::Config::default(), |slice: &DeviceSlice| {
+            let name = slice.labels().get(LABEL_PROCESSOR).cloned();
+            name.zip(slice.namespace())
+                .map(|(name, namespace)| ObjectRef::new(&name).within(&namespace))
+                .into_iter()
+                .collect()
+        });
+        drop(direct);
+        let tasks = start.tasks;
+        let view = View { processors, slices, pods, secrets, claims, children };
+        Self { view, queue, ask, tasks }
+    }
+
+    /// Takes the parts that a controller needs; the watches end with the tasks.
+    pub fn into_parts(self) -> (View, mpsc::Receiver<Wanted>, mpsc::Sender<Wanted>, JoinSet<()>) {
+        (self.view, self.queue, self.ask, self.tasks)
+    }
+}
+
+struct Starting<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    ask: mpsc::Sender<Wanted>,
+    tasks: JoinSet<()>,
+}
+
+impl Starting<'_> {
+    fn watch<K>(
+        &mut self,
+        kind: K::DynamicType,
+        config: watcher::Config,
+        names: impl Fn(&K) -> Vec<Wanted> + Send + Sync + 'static,
+    ) -> Store<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api = match self.namespace {
+            Some(namespace) => Api::<K>::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        // Who manages which field is of no use here, and the larger part of a small object.
+        let events = watcher(api, config).modify(|object| object.managed_fields_mut().clear());
+        self.keep(Writer::new(kind), events, names)
+    }
+
+    fn watch_dynamic(
+        &mut self,
+        kind: Kind,
+        config: watcher::Config,
+        names: impl Fn(&DynamicObject) -> Vec<Wanted> + Send + Sync + 'static,
+    ) -> Store<DynamicObject> {
+        let resource = kind.resource();
+        let api = match self.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        self.keep(Writer::new(resource), watcher(api, config), names)
+    }
+
+    fn keep<K>(
+        &mut self,
+        writer: Writer<K>,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        names: impl Fn(&K) -> Vec<Wanted> + Send + Sync + 'static,
+    ) -> Store<K>
+    where
+        K: Resource + Clone + Debug + Send + Sync + 'static,
+        K::DynamicType: Eq + Hash + Clone + Debug + Send + Sync,
+    {
+        let store = writer.as_reader();
+        let ask = self.ask.clone();
+        self.tasks.spawn(async move {
+            let mut touched =
+                Box::pin(reflector(writer, events.default_backoff()).touched_objects());
+            while let Some(object) = touched.next().await {
+                match object {
+                    Ok(object) => {
+                        for wanted in names(&object) {
+                            if ask.send(wanted).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        let kind = std::any::type_name::<K>();
+                        tracing::warn!(%error, kind, "a watch was interrupted: it goes on by itself");
+                    }
+                }
+            }
+        });
+        store
+    }
+}
+
+/// A queue that hands on each object once in `gather`, however often it is named.
+fn gathered(
+    tasks: &mut JoinSet<()>,
+    onwards: mpsc::Sender<Wanted>,
+    gather: Duration,
+) -> mpsc::Sender<Wanted> {
+    let (ask, mut asked) = mpsc::channel::<Wanted>(QUEUE);
+    tasks.spawn(async move {
+        while let Some(first) = asked.recv().await {
+            let mut named = HashSet::from([first]);
+            let until = tokio::time::Instant::now() + gather;
+            while let Ok(Some(more)) = tokio::time::timeout_at(until, asked.recv()).await {
+                named.insert(more);
+            }
+            for wanted in named {
+                if onwards.send(wanted).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    ask
+}
