@@ -1,8 +1,16 @@
 //! `serve` and `sign-url` as processes: who is let in to what, and what a URL cannot reach.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may panic.
 
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "serve/footage.rs"]
+mod footage;
+#[path = "serve/master.rs"]
+mod master;
 #[path = "support/store_fixture.rs"]
 mod store_fixture;
+#[path = "serve/wall.rs"]
+mod wall;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -29,7 +29,12 @@ export class Viewer extends EventTarget {
     this.pending = null;
     this.timeline = new Timeline((date) => this.seek(date));
     this.archives = new Archives((archive) => this.playArchive(archive));
-    this.save = new Save(() => ({ device: this.device, date: this.player?.date() ?? null }));
+    this.runs = [];
+    this.save = new Save(() => ({
+      device: this.device,
+      date: this.player?.date() ?? null,
+      first: this.runs[0]?.from ?? null,
+    }));
     id("zone").textContent = zone();
     this.listen();
   }
