@@ -22,6 +22,18 @@ const PHONE = { width: 390, height: 844 };
 const INTERVAL_MILLIS = 5000;
 const IN_A_ROW = 60;
 
+const photograph = (page, name) => page.screenshot({ path: join(gallery, `${name}.png`) });
+const players = (page) => page.evaluate(() => [...document.querySelectorAll(".tile video")]
+  .filter((video) => video.src || video.readyState > 0).length);
+const counts = (page) => page.evaluate(() => Object.fromEntries(
+  [...document.querySelectorAll(".chip")].map((chip) => [
+    chip.dataset.state ?? "all", Number(chip.querySelector(".count").textContent.replace(/\D/g, "")),
+  ]),
+));
+const isFound = (page, text) => until(
+  page, (t) => document.getElementById("found").textContent === t, text, `it does not say "${text}"`,
+);
+
 const verdict = { check: `page ${of}`, url };
 const looks = { wall, camera, login };
 await judged(verdict, () => withPage(DESK, async (page) => {
@@ -31,16 +43,6 @@ await judged(verdict, () => withPage(DESK, async (page) => {
   await looks[of](page);
   check(!found.length, `the page complains: ${found.join("; ")}`);
 }));
-
-const photograph = (page, name) => page.screenshot({ path: join(gallery, `${name}.png`) });
-const players = (page) => page.evaluate(() => [...document.querySelectorAll(".tile video")]
-  .filter((video) => video.src || video.readyState > 0).length);
-const counts = (page) => page.evaluate(() => Object.fromEntries(
-  [...document.querySelectorAll(".chip")].map((chip) => [
-    chip.dataset.state ?? "all", Number(chip.querySelector(".count").textContent.replace(/\D/g, "")),
-  ]),
-));
-const found = (page, text) => until(page, (t) => document.getElementById("found").textContent === t, text, `it does not say "${text}"`);
 
 async function wall(page) {
   const { cameras, late, offline } = args;
@@ -79,7 +81,7 @@ async function wall(page) {
 
   // The states.
   await page.locator(".chip[data-state=late]").click();
-  await found(page, `${late} of ${cameras.toLocaleString("en-US")} cameras`);
+  await isFound(page, `${late} of ${cameras.toLocaleString("en-US")} cameras`);
   const states = await page.locator(".tile").evaluateAll((tiles) => tiles.map((t) => t.dataset.state));
   check(states.length > 0 && states.every((state) => state === "late"), `late shows ${states}`);
   check((await place(page)).state === "late", "the address does not say the state");
@@ -88,11 +90,11 @@ async function wall(page) {
   // Search as one types, with the keyboard alone.
   await page.keyboard.press("/");
   await page.keyboard.type("camera 0017");
-  await found(page, "1 camera");
+  await isFound(page, "1 camera");
   check(await page.locator(".tile .name").innerText() === "camera 0017", "another camera is found");
   await page.keyboard.press("Escape");
   await page.keyboard.press("Escape");
-  await found(page, `${cameras.toLocaleString("en-US")} cameras`);
+  await isFound(page, `${cameras.toLocaleString("en-US")} cameras`);
   await page.keyboard.press("/");
   await page.keyboard.type("nobody's");
   await until(page, () => !document.getElementById("empty").hidden, null, "it does not say that there is none");
@@ -126,7 +128,7 @@ async function wall(page) {
 async function hostile(page, names) {
   if (!names.length) return;
   await page.locator("#client").selectOption("hostile");
-  await found(page, `${names.length} cameras`);
+  await isFound(page, `${names.length} cameras`);
   await until(page, (n) => document.querySelectorAll(".tile.pictured, .tile.shown").length === n, names.length, "not all of them have pictures");
   await photograph(page, "wall-hostile");
   const shown = await page.locator(".tile .name").allTextContents();

@@ -94,6 +94,8 @@ class HlsJsPlayer extends Player {
       },
     });
     this.hls = hls;
+    this.isAttached = false;
+    hls.on(Hls.Events.MEDIA_ATTACHED, () => { this.isAttached = true; });
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.take(details));
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.play());
     hls.on(Hls.Events.ERROR, (_, error) => {
@@ -121,6 +123,11 @@ class HlsJsPlayer extends Player {
 
   stop() {
     this.recovered = false;
+    if (this.hls && !this.isAttached) {
+      // The element is still opening what hls.js is about to take away, and would complain.
+      this.video.removeAttribute("src");
+      this.video.load();
+    }
     this.hls?.destroy();
     this.hls = null;
   }

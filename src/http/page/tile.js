@@ -20,6 +20,8 @@ export class Tile {
     this.player = null;
     this.still = noStill();
     this.hopelessUntil = 0;
+    /// Since when it is on screen; null while it is not.
+    this.seenAt = null;
     this.root = template.content.firstElementChild.cloneNode(true);
     this.video = this.root.querySelector("video");
     this.canvas = this.root.querySelector("canvas");

@@ -173,6 +173,7 @@ export class Viewer extends EventTarget {
     id("speed").value = "1";
     this.setSpeed();
     this.pending = null;
+    this.note("");
     if (this.archive) this.start(null, null);
     else this.player?.goLive();
     this.moved();
@@ -181,9 +182,9 @@ export class Viewer extends EventTarget {
   /// Goes to an instant of what is played.
   async seek(date) {
     this.pending = null;
-    const found = await this.player?.seek(date);
+    this.timeline.at = date;
+    await this.player?.seek(date);
     this.moved();
-    return found;
   }
 
   /// Goes to an instant wherever it is kept: in the window, or in an archive.
