@@ -56,7 +56,7 @@ async function wall(page) {
   verdict.counts = await counts(page);
   check(verdict.counts.live === live && verdict.counts.all === cameras, `counts ${JSON.stringify(verdict.counts)}`);
   await until(page, () => [...document.querySelectorAll(".tile video")].some((v) => v.currentTime > 0 && v.videoWidth > 0), null, "nothing plays");
-  await until(page, () => document.querySelectorAll(".tile.pictured, .tile.shown").length > 12, null, "there are few pictures");
+  await until(page, () => document.querySelectorAll(".tile.pictured, .tile.shown").length > 8, null, "there are few pictures");
   await page.waitForTimeout(2500);
   verdict.tiles = await page.locator(".tile").count();
   check(verdict.tiles < 80, `${verdict.tiles} tiles exist at once`);
@@ -212,7 +212,7 @@ async function camera(page) {
   const on = await settled(page);
   check(Math.abs(on.date - dragged.date - 10_000) < 2500, "an arrow is not ten seconds");
   check(await page.locator("#viewer-live").getAttribute("aria-pressed") === "false", "it is said to be live");
-  verdict.still = await still(page, start);
+  verdict.still = await still(page);
   verdict.clip = await clip(page, at);
   await photograph(page, "camera-clip");
   await page.locator("#viewer-clip").click();
@@ -251,32 +251,20 @@ async function settled(page) {
   }, null, "the picture does not come");
   await page.locator("#viewer-video").evaluate((video) => video.pause());
   await page.waitForTimeout(600);
-  const text = (await page.locator("#viewer-scrub").evaluate((scrub) => {
-    const viewed = document.getElementById("viewer-start").textContent;
-    return [viewed, Number(scrub.value)];
-  }));
-  const first = verdict.windowStart ?? args["start-millis"];
-  const result = { frame: await frameShown(page), date: first + text[1] * 1000 };
+  // The time line shows all of it, from the first frame on.
+  const secs = await page.locator("#viewer-scrub").evaluate((scrub) => Number(scrub.value));
+  const result = { frame: await frameShown(page), date: args["start-millis"] + secs * 1000 };
   await page.locator("#viewer-video").evaluate((video) => video.play());
   return result;
 }
 
-async function still(page, start) {
+async function still(page) {
   await page.locator("#viewer-video").evaluate((video) => video.pause());
   await page.waitForTimeout(400);
   const frame = await frameShown(page);
   const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#viewer-still").click()]);
   check(/^telling_.*\.jpg$/.test(download.suggestedFilename()), download.suggestedFilename());
-  return { frame: nearest(await dateShown(page), start), shown: frame, sha256: sha256(await readFile(await download.path())) };
-}
-
-/// The frame whose capture is nearest to an instant: what the server hands out.
-function nearest(date, start) {
-  return Math.round((date - start) / INTERVAL_MILLIS);
-}
-
-function dateShown(page) {
-  return page.locator("#viewer-scrub").evaluate((scrub, from) => from + Number(scrub.value) * 1000, args["start-millis"]);
+  return { frame, sha256: sha256(await readFile(await download.path())) };
 }
 
 async function clip(page, at) {
@@ -299,7 +287,6 @@ async function clip(page, at) {
   check(sha256(bytes) === sha256(Buffer.from(await direct.arrayBuffer())), "the clip is another one");
   check(/^telling_.*\.mp4$/.test(download.suggestedFilename()), download.suggestedFilename());
   await until(page, () => document.getElementById("viewer-clip-note").textContent === "Saved.", null, "it is not said to be saved");
-  // Nothing was captured then: the reason is the server's own.
   return { bytes: bytes.length };
 }
 
@@ -335,6 +322,7 @@ async function login(page) {
   const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#viewer-still").click()]);
   check((await readFile(await download.path())).length > 100, "no still with a token");
   await page.keyboard.press("Escape");
+  await until(page, () => !location.hash, null, "the address still says the camera");
   await page.reload();
   await until(page, () => document.querySelectorAll(".tile.shown").length === 4, null, "a reload loses the token", 30);
   await page.locator("#leave").click();

@@ -140,6 +140,12 @@ impl Footage {
         self
     }
 
+    /// The same behind a stream that it does not continue.
+    pub fn behind_another(mut self) -> Self {
+        self.segments[0].discontinuity = true;
+        self
+    }
+
     /// The JPEG of a frame, by its place.
     pub fn jpeg(&self, index: usize) -> &Bytes {
         &self.jpegs[index].1

@@ -144,6 +144,7 @@ async fn what_was_committed_since_is_weighed_too_and_what_is_known_is_not_asked_
     let master = playlist.replace("playlist.m3u8", "master.m3u8");
     let first = variant(&text(&server, &master).await);
     let later = Footage::of_a_street(&pool, 1, (320, 180), 12, START.plus_millis(900_000)).await;
+    let later = later.behind_another();
     later.commit(base.path(), &store, &key, START.plus_millis(900_000)).await;
     pool.close().await;
     // The playlist may be a second old.

@@ -72,7 +72,7 @@ async fn sixty_cameras_are_a_wall_of_which_twelve_play() {
     footage::fleet(base.path(), 60, now()).await;
     let server = serve(base.path()).await;
     let verdict =
-        look(&server, "wall", &["--cameras", "60", "--late", "5", "--offline", "5"]).await;
+        look(&server, "wall", &["--cameras", "60", "--late", "6", "--offline", "5"]).await;
     assert_all_good(&[verdict]);
 }
 

@@ -87,7 +87,7 @@ export class Save {
     const at = new Date(date ?? Date.now()).toISOString();
     id("still").disabled = true;
     try {
-      const answer = await ask(`${device.path}/still.jpg?at=${encodeURIComponent(at)}`);
+      const answer = await ask(`${device.path}/still.jpg?at=${encodeURIComponent(at)}&of=screen`);
       keep(await answer.blob(), nameOf(answer, "still.jpg"));
     } catch (trouble) {
       message.textContent = trouble.kind === "missing"

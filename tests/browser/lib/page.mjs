@@ -34,7 +34,7 @@ export function frameShown(page) {
     const video = document.getElementById("viewer-video");
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(video, 0, 0);
     const step = (part) => {
       const [grey] = context.getImageData(canvas.width * part, canvas.height / 2, 1, 1).data;
