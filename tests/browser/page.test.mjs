@@ -13,7 +13,7 @@ async function part(name) {
 const { dateAt, parse, runs, timeAt } = await part("moments");
 const { turns } = await part("turns");
 const { readPlace, withoutCamera, writePlace } = await part("place");
-const { ago, fromField, length, size, toField } = await part("words");
+const { ago, fromField, length, plain, size, toField } = await part("words");
 
 const START = Date.parse("2026-01-31T08:00:00Z");
 const PLAYLIST = `#EXTM3U
@@ -77,4 +77,6 @@ test("lengths, sizes and fields are said as people say them", () => {
   assert.deepEqual([size(512), size(1536), size(200 * 1024)], ["512 B", "1.5 KiB", "200 KiB"]);
   assert.equal(fromField(toField(START)), START);
   assert.equal(fromField(""), null);
+  assert.equal(plain("Küche 📷 שער <b>"), "Küche 📷 שער <b>");
+  assert.equal(plain("\u202egnp.yad\u0007"), "\ufffdgnp.yad\ufffd");
 });

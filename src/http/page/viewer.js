@@ -6,7 +6,7 @@ import { attach } from "./player.js";
 import { Save } from "./save.js";
 import { STATE_WORDS } from "./tile.js";
 import { Timeline } from "./timeline.js";
-import { ago, dateTime, fromField, length, toField, zone } from "./words.js";
+import { ago, dateTime, fromField, length, plain, toField, zone } from "./words.js";
 
 const id = (name) => document.getElementById(`viewer-${name}`);
 const SKIP_SECS = 10;
@@ -70,8 +70,8 @@ export class Viewer extends EventTarget {
     this.stopPlaying();
     this.device = device;
     this.archive = null;
-    id("name").textContent = device.name;
-    id("client").textContent = device.client;
+    id("name").textContent = plain(device.name);
+    id("client").textContent = plain(device.client);
     this.show(device);
     this.save.reset();
     this.note("");
