@@ -24,6 +24,11 @@ async fn text(server: &Server, path: &str) -> String {
     answer.text().await.unwrap()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "rounded up, and small")]
+fn whole(bits_per_second: f64) -> u64 {
+    bits_per_second.ceil() as u64
+}
+
 /// The peak and the average by the letter of RFC 8216 section 4.1: every contiguous set is
 /// looked at, and sizes are those of what is served.
 async fn rates(server: &Server, playlist: &str) -> (u64, u64) {
@@ -50,7 +55,7 @@ async fn rates(server: &Server, playlist: &str) -> (u64, u64) {
         }
     }
     let (bits, secs) = sum(&segments);
-    ((peak.ceil()) as u64, (bits / secs).ceil() as u64)
+    (whole(peak), whole(bits / secs))
 }
 
 /// What ffprobe says of a stream: profile, level, width and height.
