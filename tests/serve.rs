@@ -18,15 +18,10 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use stream_processor::model::DeviceKey;
 
-use serving::{Server, signed};
+use serving::{ACME_TOKEN, ALL_TOKEN, KEY, OLD_TOKEN, Server, signed};
 use site::Part;
 use storages::storages;
 use store_fixture::{commits_at, segment, timeline};
-
-const KEY: &str = "0123456789abcdef0123456789abcdef";
-const ACME_TOKEN: &str = "token-of-acme-0123456789";
-const ALL_TOKEN: &str = "token-of-the-control-room";
-const OLD_TOKEN: &str = "token-that-has-expired-0";
 
 /// A folder and a bucket, each with a stream of three segments for each of two clients.
 async fn streams(test: &str) -> Vec<Part> {
@@ -52,15 +47,7 @@ async fn open(part: &Part) -> Server {
 
 async fn locked(part: &Part) -> Server {
     println!("from {}", part.config.streams);
-    let tokens = format!(
-        "- token: {ACME_TOKEN}\n  clients: [acme]\n- token: {ALL_TOKEN}\n  clients: \"*\"\n\
-         - token: {OLD_TOKEN}\n  clients: [acme]\n  expires: 2020-01-01T00:00:00Z\n"
-    );
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("tokens.yaml"), tokens).unwrap();
-    let settings =
-        [("SERVE_AUTH", "token"), ("SERVE_TOKENS_FILE", "tokens.yaml"), ("SERVE_SIGNING_KEY", KEY)];
-    Server::start_in(folder, &part.variables(), &settings).await
+    Server::locked(&part.variables()).await
 }
 
 /// What of a device can be asked for, and whether it is there.

@@ -13,7 +13,7 @@ use super::signals::stop_on_signals;
 use super::{CommandError, say};
 use crate::cli::{ExportArgs, StillArgs};
 use crate::config::Config;
-use crate::export::{ClipFile, ExportError, clip, nearest_frame, when};
+use crate::export::{ClipFile, ExportError, Which, clip, frame_of, when};
 use crate::media::clip::{ClipError, ClipSpan};
 use crate::model::{Clock, DeviceKey, SystemClock, UtcMillis};
 use crate::store::Store;
@@ -69,7 +69,7 @@ pub async fn still(config: Config, args: StillArgs) -> Result<(), CommandError> 
     let at = instant("--at", &args.at, SystemClock.now())?;
     let mut target = Target::new(&args.output, args.force)?;
     let store = open_store_to_read(&config.storage, &config.processing).await?;
-    let still = nearest_frame(&store, &key, at)
+    let still = frame_of(&store, &key, at, Which::Nearest)
         .await
         .map_err(|e| CommandError::because(format!("there is no frame of {key} for {at}"), e))?;
     target.append(&still.jpeg)?;

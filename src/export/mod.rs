@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`coverage`] | which segments there are, in the live window and in archives (pure) |
 //! | [`clip`] | the effects of a clip: looks at its segments, then hands on its bytes |
-//! | [`still`] | the frame nearest to an instant |
+//! | [`still`] | the frame of an instant |
 //! | [`when`] | how a person gives an instant (pure) |
 //!
 //! Architecture invariant: only reads; holds one segment at a time, however long the clip is.
@@ -20,7 +20,7 @@ use crate::store::{FrameReadError, StoreError};
 
 pub use clip::ClipFile;
 pub use coverage::{Coverage, Piece};
-pub use still::{Still, nearest_frame};
+pub use still::{Still, Which, frame_of};
 
 /// Why there is no clip, or no frame.
 #[derive(Debug, thiserror::Error)]

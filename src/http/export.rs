@@ -1,5 +1,6 @@
-//! `clip.mp4?from=&to=` and `still.jpg?at=[&missing=empty]`: a piece of a device's stream, and one
-//! of its frames, for a browser to save.
+//! `clip.mp4?from=&to=` and `still.jpg?at=`: a piece of a device's stream, and one of its frames,
+//! for a browser to save. A still is the frame nearest to the instant, with `of=screen` the one
+//! that is on screen then; with `missing=empty` the answer is 204 where there is none.
 //!
 //! Architecture invariant: a clip is handed on segment by segment; only so many are made at the
 //! same time, and none is longer than is allowed.
@@ -20,7 +21,7 @@ use super::auth::{Gate, Viewed};
 use super::playback::answer::{Described, asked, matches_etag, set};
 use super::playback::{DEVICE_PATHS, outer_layers};
 use super::snapshot::{SnapshotError, Span, instant};
-use crate::export::{ClipFile, ExportError, nearest_frame};
+use crate::export::{ClipFile, ExportError, Which, frame_of};
 use crate::media::clip::{ClipError, ClipSpan};
 use crate::model::{Clock, DeviceKey, UtcMillis};
 use crate::store::{FrameReadError, Store};
@@ -193,10 +194,13 @@ async fn still(
 ) -> Result<Response, Refused> {
     let query = query.unwrap_or_default();
     let at = instant(&query, "at")?.ok_or(Refused::Missing { key: "at" })?;
-    let still = match nearest_frame(&exports.0.store, &viewed.key, at).await.map_err(Refused::from)
-    {
+    let which = if has(&query, "of=screen") { Which::OnScreen } else { Which::Nearest };
+    let found = frame_of(&exports.0.store, &viewed.key, at, which).await.map_err(Refused::from);
+    let still = match found {
         // Who shows many pictures can do without one, and takes it for no failure.
-        Err(refused) if refused.status() == StatusCode::NOT_FOUND && asks_for_empty(&query) => {
+        Err(refused)
+            if refused.status() == StatusCode::NOT_FOUND && has(&query, "missing=empty") =>
+        {
             return Ok(
                 (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
             );
@@ -212,9 +216,9 @@ async fn still(
     Ok(response)
 }
 
-/// `missing=empty`: where there is no still, the answer is 204 and not 404.
-fn asks_for_empty(query: &str) -> bool {
-    query.split('&').any(|pair| pair == "missing=empty")
+/// Whether a query has this pair.
+fn has(query: &str, pair: &str) -> bool {
+    query.split('&').any(|given| given == pair)
 }
 
 /// The name to save as: the device and the instant, of characters that every system takes

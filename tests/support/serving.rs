@@ -13,6 +13,15 @@ use tempfile::TempDir;
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Signs the links of a server that is locked.
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// Opens the devices of `acme`.
+pub const ACME_TOKEN: &str = "token-of-acme-0123456789";
+/// Opens everything.
+pub const ALL_TOKEN: &str = "token-of-the-control-room";
+/// Has expired.
+pub const OLD_TOKEN: &str = "token-that-has-expired-0";
+
 /// What names a storage to a command: the names of environment variables and their values.
 pub type Variables = [(&'static str, String)];
 
@@ -54,6 +63,22 @@ impl Server {
         }
         let base_url = format!("http://127.0.0.1:{port}");
         Self { base_url, port, client: reqwest::Client::new(), child, _folder: folder }
+    }
+
+    /// Serves the storage to whoever has a token or a link signed with [`KEY`].
+    pub async fn locked(storage: &Variables) -> Self {
+        let tokens = format!(
+            "- token: {ACME_TOKEN}\n  clients: [acme]\n- token: {ALL_TOKEN}\n  clients: \"*\"\n\
+             - token: {OLD_TOKEN}\n  clients: [acme]\n  expires: 2020-01-01T00:00:00Z\n"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("tokens.yaml"), tokens).expect("a file");
+        let settings = [
+            ("SERVE_AUTH", "token"),
+            ("SERVE_TOKENS_FILE", "tokens.yaml"),
+            ("SERVE_SIGNING_KEY", KEY),
+        ];
+        Self::start_in(folder, storage, &settings).await
     }
 
     /// The id of its process.

@@ -8,6 +8,7 @@ import { askForToken, showWhetherIn } from "./login.js";
 import { readPlace, withoutCamera, writePlace } from "./place.js";
 import { chosenMode } from "./player.js";
 import { Viewer } from "./viewer.js";
+import { plain } from "./words.js";
 
 const id = (name) => document.getElementById(name);
 const TITLE = document.title;
@@ -48,7 +49,7 @@ function openCamera(device) {
 function show(device, { at, archive }) {
   grid.isCovered = true;
   grid.decide();
-  document.title = `${device.name} – ${TITLE}`;
+  document.title = `${plain(device.name)} – ${TITLE}`;
   viewer.open({ ...device }, { at, archive });
 }
 
@@ -61,7 +62,7 @@ async function applyCamera() {
   try {
     const device = await fleet.find(place.client, place.device);
     if (device) show(device, place);
-    else say(`There is no camera ${place.device} of ${place.client}, or it is not for you to see.`);
+    else say(`There is no camera ${plain(place.device)} of ${plain(place.client)}, or it is not for you to see.`);
   } catch (error) {
     if (error instanceof Trouble) troubled(error, applyCamera);
     else throw error;

@@ -1,7 +1,7 @@
 // Which cameras are wanted: search, state, client, order, size; and how many there are of each.
 
 import { STATE_WORDS } from "./tile.js";
-import { number } from "./words.js";
+import { number, plain } from "./words.js";
 
 const SEARCH_AFTER_MS = 120;
 const STATES = ["live", "late", "offline", "starting", "trouble"];
@@ -94,7 +94,7 @@ export class Filters {
     id("client-field").hidden = names.length < 2 && !of;
     const known = [...this.client.options].slice(1).map((option) => option.value);
     if (known.join("\n") !== names.join("\n")) {
-      this.client.replaceChildren(new Option("All clients", ""), ...names.map((n) => new Option(n, n)));
+      this.client.replaceChildren(new Option("All clients", ""), ...names.map((n) => new Option(plain(n), n)));
     }
     this.client.value = of;
   }

@@ -9,6 +9,8 @@ const GAP = 12;
 const LEAST_WIDTH = { s: 168, m: 288, l: 440 };
 /// Rows beside those on screen.
 const OVERSCAN = 1;
+/// Who scrolls by is not kept up by players.
+const SEEN_FOR_MS = 250;
 /// A few cameras fill the window; more are laid out by size.
 const FEW = 9;
 
@@ -105,7 +107,9 @@ export class Grid {
       const next = before ? before.nextSibling : this.root.firstChild;
       if (next !== tile.root) this.root.insertBefore(tile.root, next);
       before = tile.root;
-      if (index >= firstSeen && index < endSeen) this.visible.push(device.key);
+      const isSeen = index >= firstSeen && index < endSeen;
+      if (isSeen) this.visible.push(device.key);
+      tile.seenAt = isSeen ? tile.seenAt ?? performance.now() : null;
     }
     for (const [key, tile] of this.tiles) {
       if (kept.has(key)) continue;
@@ -128,7 +132,9 @@ export class Grid {
   /// Who plays, by turns.js; the others get stills.
   decide() {
     const canPlay = this.plays && !this.isCovered && !document.hidden;
-    const playable = canPlay ? this.visible.filter((key) => this.tiles.get(key)?.isPlayable()) : [];
+    const since = performance.now() - SEEN_FOR_MS;
+    const isDue = (tile) => tile && tile.seenAt !== null && tile.seenAt <= since && tile.isPlayable();
+    const playable = canPlay ? this.visible.filter((key) => isDue(this.tiles.get(key))) : [];
     const playing = new Set();
     for (const [key, tile] of this.tiles) if (tile.player) playing.add(key);
     const chosen = turns(playable, playing, this.wanted);

@@ -20,6 +20,8 @@ export function chosenMode() {
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 30_000;
+/// Who goes so near to the end of a live window means its edge.
+const AT_THE_END_SECS = 2;
 
 /// What to play: {path, link, ended}. `link` is what to put before the path for who cannot send
 /// a token; `ended` is true of an archive.
@@ -73,6 +75,8 @@ class HlsJsPlayer extends Player {
   constructor(video, source, options) {
     super(video, source);
     this.options = options;
+    /// Whether the viewer has gone back from the edge.
+    this.isBack = false;
     this.start();
   }
 
@@ -94,6 +98,8 @@ class HlsJsPlayer extends Player {
       },
     });
     this.hls = hls;
+    this.isAttached = false;
+    hls.on(Hls.Events.MEDIA_ATTACHED, () => { this.isAttached = true; });
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => this.take(details));
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.play());
     hls.on(Hls.Events.ERROR, (_, error) => {
@@ -121,6 +127,11 @@ class HlsJsPlayer extends Player {
 
   stop() {
     this.recovered = false;
+    if (this.hls && !this.isAttached) {
+      // The element is still opening what hls.js is about to take away, and would complain.
+      this.video.removeAttribute("src");
+      this.video.load();
+    }
     this.hls?.destroy();
     this.hls = null;
   }
@@ -128,12 +139,14 @@ class HlsJsPlayer extends Player {
   get live() {
     if (this.source.ended) return false;
     const edge = this.hls?.liveSyncPosition;
+    if (this.isBack) return false;
     if (edge === null || edge === undefined) return true;
     const target = this.hls.latestLevelDetails?.targetduration ?? 6;
     return this.video.currentTime > edge - 1.5 * target;
   }
 
   goLive() {
+    this.isBack = false;
     const edge = this.hls?.liveSyncPosition;
     if (edge) this.video.currentTime = edge;
     this.play();
@@ -143,7 +156,10 @@ class HlsJsPlayer extends Player {
   async seek(date) {
     const place = timeAt(this.entries, date);
     if (!place) return null;
-    this.video.currentTime = place.time;
+    const last = this.entries.at(-1);
+    this.isBack = place.time < last.start + last.duration - AT_THE_END_SECS;
+    if (this.source.ended || this.isBack) this.video.currentTime = place.time;
+    else this.goLive();
     return place.isThere;
   }
 }

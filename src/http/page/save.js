@@ -5,9 +5,12 @@ import { fromField, length, size, toField } from "./words.js";
 
 const id = (name) => document.getElementById(`viewer-${name}`);
 const MOST_KEPT_MS = 60_000;
+/// What is offered to begin with.
+const FIRST_CLIP_MS = 60_000;
 
 export class Save {
-  /// `current()` says what is on screen: {device, date}, the date null when unknown.
+  /// `current()` says what is on screen: {device, date, first}, the instants null when unknown;
+  /// `first` is the oldest that is kept.
   constructor(current) {
     this.current = current;
     this.maxClipSecs = Infinity;
@@ -37,8 +40,9 @@ export class Save {
     form.hidden = !form.hidden;
     id("clip").setAttribute("aria-expanded", String(!form.hidden));
     if (form.hidden) return;
-    const date = this.current().date ?? Date.now();
-    id("clip-from").value = toField(date - 60_000);
+    const { date: shown, first } = this.current();
+    const date = shown ?? Date.now();
+    id("clip-from").value = toField(Math.max(date - FIRST_CLIP_MS, first ?? -Infinity));
     id("clip-to").value = toField(date);
     this.judge();
     id("clip-from").focus();
@@ -83,7 +87,7 @@ export class Save {
     const at = new Date(date ?? Date.now()).toISOString();
     id("still").disabled = true;
     try {
-      const answer = await ask(`${device.path}/still.jpg?at=${encodeURIComponent(at)}`);
+      const answer = await ask(`${device.path}/still.jpg?at=${encodeURIComponent(at)}&of=screen`);
       keep(await answer.blob(), nameOf(answer, "still.jpg"));
     } catch (trouble) {
       message.textContent = trouble.kind === "missing"

@@ -10,19 +10,20 @@ const AGAIN_MS = 60_000;
 const MOST_PIXELS = 640;
 
 let underWay = 0;
+let waiting = [];
 
 /// Fetches for `tiles`, in their order, as far as there is room: those without a picture first.
-export function fetchStills(tiles, now = performance.now()) {
-  const due = tiles.filter((tile) => {
-    const { lastFrameAt } = tile.device;
-    if (!lastFrameAt || tile.still.isLoading || tile.still.frame === lastFrameAt) return false;
-    return now >= tile.still.dueAt;
-  });
-  due.sort((a, b) => Number(a.still.frame !== null) - Number(b.still.frame !== null));
-  for (const tile of due) {
-    if (underWay >= AT_ONCE) return;
-    load(tile);
-  }
+/// The others follow as there is, or are forgotten when it is asked again.
+export function fetchStills(tiles) {
+  const now = performance.now();
+  waiting = tiles.filter(({ device, still }) => device.lastFrameAt && !still.isLoading
+    && still.frame !== device.lastFrameAt && now >= still.dueAt);
+  waiting.sort((a, b) => Number(a.still.frame !== null) - Number(b.still.frame !== null));
+  next();
+}
+
+function next() {
+  while (underWay < AT_ONCE && waiting.length) load(waiting.shift());
 }
 
 /// What a tile knows of its still.
@@ -38,10 +39,12 @@ function load(tile) {
     underWay -= 1;
     still.isLoading = false;
     still.dueAt = performance.now() + (isThere ? REFRESH_MS : AGAIN_MS);
-    if (!isThere) return;
-    still.frame = frame;
-    draw(tile.canvas, image, image.naturalWidth, image.naturalHeight);
-    tile.root.classList.add("pictured");
+    if (isThere) {
+      still.frame = frame;
+      draw(tile.canvas, image, image.naturalWidth, image.naturalHeight);
+      tile.root.classList.add("pictured");
+    }
+    next();
   };
   underWay += 1;
   still.isLoading = true;

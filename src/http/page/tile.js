@@ -2,7 +2,7 @@
 
 import { attach } from "./player.js";
 import { draw, noStill } from "./stills.js";
-import { ago, clock } from "./words.js";
+import { ago, clock, plain } from "./words.js";
 
 const template = document.getElementById("tile");
 /// After so many failures in a row a camera's turn goes to another for a while.
@@ -20,6 +20,8 @@ export class Tile {
     this.player = null;
     this.still = noStill();
     this.hopelessUntil = 0;
+    /// Since when it is on screen; null while it is not.
+    this.seenAt = null;
     this.root = template.content.firstElementChild.cloneNode(true);
     this.video = this.root.querySelector("video");
     this.canvas = this.root.querySelector("canvas");
@@ -36,8 +38,8 @@ export class Tile {
   take(device, place, total) {
     this.device = device;
     const { parts } = this;
-    parts.name.textContent = device.name;
-    parts.client.textContent = device.client;
+    parts.name.textContent = plain(device.name);
+    parts.client.textContent = plain(device.client);
     parts.badge.textContent = STATE_WORDS[device.state];
     parts.badge.dataset.state = device.state;
     parts.error.textContent = device.error ?? "";
@@ -48,7 +50,7 @@ export class Tile {
     const error = device.error ? `, ${device.error}` : "";
     parts.open.setAttribute(
       "aria-label",
-      `${device.name}, ${STATE_WORDS[device.state]}${behind}${error}. Open.`,
+      `${plain(device.name)}, ${STATE_WORDS[device.state]}${behind}${error}. Open.`,
     );
   }
 

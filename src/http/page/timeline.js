@@ -52,7 +52,8 @@ export class Timeline {
     const [first, last] = [runs[0], runs.at(-1)];
     this.scrub.disabled = !first;
     if (!first) return;
-    const shown = at ?? last.to;
+    // While it loads, what was last known stays.
+    const shown = at ?? this.at ?? last.to;
     this.follow(first.from, last.to, shown);
     const { from, to } = this.view;
     this.scrub.min = 0;
@@ -149,6 +150,7 @@ export class Timeline {
     const date = this.wanted() + secs * 1000;
     const { from, to } = this.view;
     if (date < from || date > to) {
+      this.at = date;
       this.onseek(date);
       return;
     }
@@ -160,6 +162,7 @@ export class Timeline {
     if (this.seekTimer || !this.view) return;
     this.seekTimer = setTimeout(async () => {
       const wanted = this.wanted();
+      this.at = wanted;
       try {
         await this.onseek(wanted);
       } finally {

@@ -6,7 +6,7 @@ import { attach } from "./player.js";
 import { Save } from "./save.js";
 import { STATE_WORDS } from "./tile.js";
 import { Timeline } from "./timeline.js";
-import { ago, dateTime, fromField, length, toField, zone } from "./words.js";
+import { ago, dateTime, fromField, length, plain, toField, zone } from "./words.js";
 
 const id = (name) => document.getElementById(`viewer-${name}`);
 const SKIP_SECS = 10;
@@ -29,7 +29,12 @@ export class Viewer extends EventTarget {
     this.pending = null;
     this.timeline = new Timeline((date) => this.seek(date));
     this.archives = new Archives((archive) => this.playArchive(archive));
-    this.save = new Save(() => ({ device: this.device, date: this.player?.date() ?? null }));
+    this.runs = [];
+    this.save = new Save(() => ({
+      device: this.device,
+      date: this.player?.date() ?? null,
+      first: this.runs[0]?.from ?? null,
+    }));
     id("zone").textContent = zone();
     this.listen();
   }
@@ -65,8 +70,8 @@ export class Viewer extends EventTarget {
     this.stopPlaying();
     this.device = device;
     this.archive = null;
-    id("name").textContent = device.name;
-    id("client").textContent = device.client;
+    id("name").textContent = plain(device.name);
+    id("client").textContent = plain(device.client);
     this.show(device);
     this.save.reset();
     this.note("");
@@ -168,6 +173,7 @@ export class Viewer extends EventTarget {
     id("speed").value = "1";
     this.setSpeed();
     this.pending = null;
+    this.note("");
     if (this.archive) this.start(null, null);
     else this.player?.goLive();
     this.moved();
@@ -176,9 +182,9 @@ export class Viewer extends EventTarget {
   /// Goes to an instant of what is played.
   async seek(date) {
     this.pending = null;
-    const found = await this.player?.seek(date);
+    this.timeline.at = date;
+    await this.player?.seek(date);
     this.moved();
-    return found;
   }
 
   /// Goes to an instant wherever it is kept: in the window, or in an archive.

@@ -41,6 +41,12 @@ export function size(bytes) {
   return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
+/// A name as it is shown: what would turn letters around or hide them stands out instead, so
+/// that no camera looks like another.
+export function plain(name) {
+  return name.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, "\ufffd");
+}
+
 /// A number, grouped as the viewer is used to.
 export function number(value) {
   return value.toLocaleString();
