@@ -204,7 +204,7 @@ impl<'a> Look<'a> {
                     there.insert(name);
                 }
                 // Linked piece by piece, or about to be whole.
-                (Some(session), Err(_)) if session.may_be_open => {}
+                (Some(session), Err(_)) if session.may_be_unfinished => {}
                 (session, document) => {
                     let what = format!("the archive {name} ({}): {session:?}", document.is_ok());
                     panic!("{}", self.says(&what));

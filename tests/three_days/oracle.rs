@@ -59,8 +59,8 @@ pub struct Session {
     pub must: bool,
     /// Whether it may be.
     pub may: bool,
-    /// Whether it may still go on.
-    pub may_be_open: bool,
+    /// Whether it may still go on, or be over and not archived yet.
+    pub may_be_unfinished: bool,
     /// When it was archived, the earliest and the latest.
     pub archived: (UtcMillis, UtcMillis),
 }
@@ -157,7 +157,7 @@ impl<'a> Owed<'a> {
                 may: is_over
                     && !self.is_blocked()
                     && self.age(archived.1) < KEEP + TIDY_WITHIN + CALM,
-                may_be_open,
+                may_be_unfinished: may_be_open || self.age(over) < ARCHIVED_WITHIN,
                 archived,
             })
         };
