@@ -7,8 +7,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use stream_processor::model::{DeviceKey, UtcMillis};
 
-/// When the three days begin, by the right clock.
-pub const START: UtcMillis = UtcMillis(1_769_846_400_000);
+/// When the three days begin, by the right clock: in 2100, so that every file is old by it, and
+/// what a run that died has left is taken at once and not a day later.
+pub const START: UtcMillis = UtcMillis(4_102_473_600_000);
 pub const MINUTE: i64 = 60_000;
 pub const HOUR: i64 = 60 * MINUTE;
 /// How long devices film.

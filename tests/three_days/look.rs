@@ -169,11 +169,10 @@ impl<'a> Look<'a> {
 
     /// There is a record of each media file, and a history file goes with the last of its.
     fn history(&self, media: &BTreeSet<u64>) {
-        let open = self.owed.sessions().into_iter().find(|session| session.may_be_open);
-        let kept_for_it = open.map_or(u64::MAX, |session| session.first as u64);
+        let needed_from = self.owed.recorded_from();
         let gone = |number: u64| {
             let index = usize::try_from(number).unwrap();
-            number < kept_for_it && self.owed.must_be_gone(index)
+            index < needed_from && self.owed.must_be_gone(index)
         };
         let mut recorded = BTreeSet::new();
         for name in names(&self.folder.join("hls/history")) {
@@ -205,7 +204,7 @@ impl<'a> Look<'a> {
                     there.insert(name);
                 }
                 // Linked piece by piece, or about to be whole.
-                (Some(session), Err(_)) if session.may_be_open => {}
+                (Some(session), Err(_)) if session.may_be_unfinished => {}
                 (session, document) => {
                     let what = format!("the archive {name} ({}): {session:?}", document.is_ok());
                     panic!("{}", self.says(&what));

@@ -26,6 +26,8 @@ const TRIMMED_WITHIN: i64 = 30 * MINUTE;
 const TIDY_WITHIN: i64 = 65 * MINUTE;
 /// A session that is over is archived after this.
 const ARCHIVED_WITHIN: i64 = 50 * MINUTE;
+/// What an archive needs no longer is gone after this.
+const CLEANED_UP_WITHIN: i64 = 15 * MINUTE;
 /// For so long before each check no run of anything is missed or dies.
 pub const CALM: i64 = 110 * MINUTE;
 /// For so long runs may be missed one after the other, at most.
@@ -57,8 +59,8 @@ pub struct Session {
     pub must: bool,
     /// Whether it may be.
     pub may: bool,
-    /// Whether it may still go on.
-    pub may_be_open: bool,
+    /// Whether it may still go on, or be over and not archived yet.
+    pub may_be_unfinished: bool,
     /// When it was archived, the earliest and the latest.
     pub archived: (UtcMillis, UtcMillis),
 }
@@ -111,6 +113,17 @@ impl<'a> Owed<'a> {
         self.device.blocked_until.is_some_and(|until| self.now < until)
     }
 
+    /// The first segment whose record an archive may still need.
+    pub fn recorded_from(&self) -> usize {
+        let mut sessions = split(self.committed).into_iter();
+        let is_new = |(_, end): &(usize, usize)| {
+            let next = self.committed.get(*end).map(|filmed| filmed.committed_at);
+            let over = self.committed[end - 1].committed_at.plus_millis(OFFLINE);
+            self.age(next.unwrap_or(over).min(over)) < ARCHIVED_WITHIN + CLEANED_UP_WITHIN
+        };
+        sessions.find(is_new).map_or(self.committed.len(), |(first, _)| first)
+    }
+
     /// Every session so far that is long enough, or may become it.
     pub fn sessions(&self) -> Vec<Session> {
         let split = split(self.committed);
@@ -144,7 +157,7 @@ impl<'a> Owed<'a> {
                 may: is_over
                     && !self.is_blocked()
                     && self.age(archived.1) < KEEP + TIDY_WITHIN + CALM,
-                may_be_open,
+                may_be_unfinished: may_be_open || self.age(over) < ARCHIVED_WITHIN,
                 archived,
             })
         };
