@@ -208,7 +208,15 @@ fn does_not_work(storage: &StorageConfig, error: StoreError) -> CommandError {
 fn advice(backend: &StorageBackend, error: &StoreError) -> Option<&'static str> {
     let StoreError::Io { source, .. } = error else { return None };
     let in_folder = matches!(backend, StorageBackend::Filesystem);
-    Some(match source.kind() {
+    // What a listing was answered has no kind of its own.
+    let said = source.to_string();
+    let is_status = |status: &str| said.contains(&format!("status code: {status}"));
+    let kind = match source.kind() {
+        ErrorKind::Other if is_status("404") => ErrorKind::NotFound,
+        ErrorKind::Other if is_status("401") || is_status("403") => ErrorKind::PermissionDenied,
+        kind => kind,
+    };
+    Some(match kind {
         _ if error.is_full() => "make room on it, or let `stream-processor cleanup` do so",
         ErrorKind::ReadOnlyFilesystem => "mount it for writing: it is read-only",
         ErrorKind::PermissionDenied if in_folder => {

@@ -45,12 +45,15 @@ impl CommandError {
     }
 }
 
-/// What an error says, and what led to it, on one line.
+/// What an error says, and what led to it as far as it has not said so itself.
 pub fn causes(error: &dyn Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        said += &format!(": {error}");
+        let more = error.to_string();
+        if !said.contains(&more) {
+            said += &format!(": {more}");
+        }
         cause = error.source();
     }
     said
