@@ -1,7 +1,12 @@
 //! What is served over HTTP, asked as a hostile client asks: bytes on a socket, no library
 //! that would clean the path up first. The same from a folder and from a bucket.
 
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step fails the test"
+)]
 
 #[path = "support/servers/mod.rs"]
 mod servers;

@@ -4,7 +4,7 @@
 //! `cargo bench --bench figures -- speed commits` runs those sections only; BENCH_QUICK=1 runs
 //! everything on very little, to see that it works. A figure that misses its bound is marked so;
 //! the exit code is that of the measuring.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "of the tests' support")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "of the tests' support")]
 #![allow(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
 mod archive;
