@@ -183,7 +183,7 @@ async fn a_service_account_without_rights_is_refused_and_the_audit_log_tells() {
     let to = format!("--serviceaccount={namespace}:nobody");
     let bind = ["-n", &namespace, "create", "rolebinding", "reader", "--role=reader", &to];
     cluster.kubectl(&bind).await;
-    let since = cluster.audit().from_now_on();
+    let since = cluster.audit().since_now();
     eventually("it may", async || list().await.is_ok()).await;
     since.wait_for(|request| request.user == user && request.code == 200).await;
 }

@@ -63,7 +63,7 @@ impl Audit {
     }
 
     /// Only what comes from now on.
-    pub fn from_now_on(&self) -> Self {
+    pub fn since_now(&self) -> Self {
         let length = std::fs::metadata(&self.file).map_or(0, |file| file.len());
         Self { file: self.file.clone(), from_byte: length }
     }
