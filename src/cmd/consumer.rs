@@ -1,11 +1,19 @@
 //! `consumer`: the worker, from the broker to the streams.
 
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
 use super::CommandError;
-use super::assembly::Parts;
+use super::assembly::{Parts, health_rules};
 use super::ops::Ops;
 use super::signals::stop_on_signals;
 use crate::config::{Config, PulsarConfig};
+use crate::model::SystemClock;
 use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
+use crate::status::publish::Publisher;
 
 /// Runs the worker until it is told to stop.
 ///
@@ -27,10 +35,32 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         storage = %config.storage.streams,
         "the worker takes frames"
     );
+    let telling = tell_kubernetes(&config, &parts, &stop).await?;
     let result = parts.run(stop.clone()).await;
     stop.cancel();
+    if let Some(telling) = telling {
+        telling.abort();
+    }
     ops.ended().await;
     result
+}
+
+/// Starts to tell how devices are, where the settings say whose worker this is.
+async fn tell_kubernetes(
+    config: &Config,
+    parts: &Parts,
+    stop: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>, CommandError> {
+    let Some(board) = parts.board.clone() else { return Ok(None) };
+    let client = Client::try_default().await.map_err(|e| {
+        let sentence = "STATUS_PROCESSOR is for workers in Kubernetes, and no cluster is known";
+        CommandError::because(sentence, e)
+    })?;
+    let health = Some(parts.health.clone());
+    let clock = Arc::new(SystemClock);
+    let rules = health_rules(config);
+    let publisher = Publisher::new(client, &config.status, board, rules, clock, health);
+    Ok(publisher.map(|publisher| tokio::spawn(publisher.run(stop.clone()))))
 }
 
 fn pulsar_settings(config: &PulsarConfig) -> PulsarSettings {

@@ -64,7 +64,7 @@ fn what_a_spec_says_reaches_the_worker() {
     assert_eq!(config.processing.segment_duration_secs, 20);
     assert_eq!(config.processing.retention_hours, 48);
     assert!(config.redis.enabled && config.redis.playlist_enabled && config.watermark.enabled);
-    assert_eq!(config.archive.retention.as_secs(), 3 * 86_400);
+    assert_eq!(config.archive.retention_days, 3);
     assert_eq!(config.retention.grace.as_secs(), 60);
     assert_eq!(config.status.pod.unwrap().processor, "fleet");
 }
