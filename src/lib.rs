@@ -23,6 +23,7 @@
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | [`fleet`] | which devices a storage has and how each is | changes anything, reads media |
 //! | `crash_point` | where tests have the process killed | is in a release |
+//! | [`status`] | how devices are, told to Kubernetes | holds up the pipeline |
 //! | [`operator`] | what runs in Kubernetes for one `StreamProcessor` object | handles a frame |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
 //! | [`cmd`] | one file a command: builds the parts, hands them over, waits | decides |
@@ -51,4 +52,5 @@ pub mod playlist;
 pub mod retention;
 pub mod session;
 pub mod source;
+pub mod status;
 pub mod store;

@@ -84,3 +84,13 @@ fn the_example_file_uncommented_is_read_as_the_defaults() {
         assert_eq!(written, Some(setting.default.unwrap_or_default()), "{}", setting.variable);
     }
 }
+
+#[test]
+fn the_definitions_in_the_repository_are_those_of_the_types() {
+    for definition in stream_processor::operator::crd::definitions() {
+        let file = format!("crds/{}.yaml", definition.spec.names.plural);
+        let text = serde_yaml::to_string(&definition).unwrap();
+        let head = "# Made from the types in src/operator/crd by `make docs`.\n";
+        check(&file, &format!("{head}{text}"));
+    }
+}

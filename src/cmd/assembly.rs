@@ -18,7 +18,7 @@ use crate::media::{Container, Playback};
 use crate::model::{Clock, SystemClock};
 use crate::pipeline::accumulator::AccumulatorSettings;
 use crate::pipeline::attempt::Stages;
-use crate::pipeline::observers::Observers;
+use crate::pipeline::observers::{Gauges, Observers};
 use crate::pipeline::ports::Observer;
 use crate::pipeline::report::Reporter;
 use crate::pipeline::worker::{Worker, WorkerSettings};
@@ -26,6 +26,8 @@ use crate::playlist::longest_segment_millis;
 use crate::retention::RetentionSettings;
 use crate::session::{SessionMirror, SessionRules};
 use crate::source::FrameSource;
+use crate::status::board::Board;
+use crate::status::health::HealthRules;
 use crate::store::{Store, StoreError, StoreSettings};
 
 /// The pipeline's loop turns five times a second; silent for this long, it hangs.
@@ -47,6 +49,8 @@ pub struct Parts {
     pub pool: Arc<EncoderPool>,
     /// What Redis is told with, if it is.
     pub mirror: Option<SessionMirror>,
+    /// What is told of devices to Kubernetes; only where the settings say whose worker this is.
+    pub board: Option<Arc<Board>>,
     /// The storage.
     pub store: Store,
     worker: Worker,
@@ -83,7 +87,13 @@ impl Parts {
         health.set(Part::Storage, Condition::Ready);
         let mirror = start_mirror(&config.redis, &store, &metrics, &health)?;
         let told = mirror.clone().map(|mirror| Arc::new(mirror) as Arc<dyn Observer>);
-        let observers = [Arc::clone(&reporter) as _].into_iter().chain(told).collect();
+        let board =
+            config.status.pod.is_some().then(|| Arc::new(Board::new(Arc::new(SystemClock))));
+        let on_board = board.iter().map(|board| Arc::clone(board) as Arc<dyn Observer>);
+        let observers =
+            [Arc::clone(&reporter) as _].into_iter().chain(told).chain(on_board).collect();
+        let on_board = board.iter().map(|board| Arc::clone(board) as _);
+        let gauges = [Arc::clone(&reporter) as _].into_iter().chain(on_board).collect();
         let stages = Stages {
             store: store.clone(),
             sessions: session_rules(&config.archive, processing),
@@ -97,10 +107,10 @@ impl Parts {
         let worker = Worker::new(
             source,
             Arc::new(stages),
-            Arc::clone(&reporter) as _,
+            Arc::new(Gauges(gauges)),
             worker_settings(processing, helpers),
         );
-        Ok(Self { metrics, health, reporter, pool, store, mirror, worker })
+        Ok(Self { metrics, health, reporter, pool, board, store, mirror, worker })
     }
 
     /// Runs the worker until `stop`, then ends the helpers.
@@ -269,6 +279,12 @@ pub fn session_rules(archive: &ArchiveConfig, processing: &ProcessingConfig) -> 
         commit_every: segment + segment / 2,
         max_duration: archive.max_session_duration,
     }
+}
+
+/// By what devices are judged in Kubernetes: as the wall of cameras and the offline checker do.
+pub fn health_rules(config: &Config) -> HealthRules {
+    let segment = Duration::from_secs(config.processing.segment_duration_secs.into());
+    HealthRules { late_after: segment * 3, offline_after: config.archive.offline_threshold }
 }
 
 fn store_settings(processing: &ProcessingConfig) -> StoreSettings {

@@ -1,10 +1,15 @@
 //! `consumer`: the worker, from the broker to the streams, and what may be done beside it.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use kube::Client;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use super::archive_cleanup::ArchiveSweeping;
-use super::assembly::{Parts, open_store, open_store_to_clean};
+use super::assembly::{Parts, health_rules, open_store, open_store_to_clean};
 use super::chores::{Chore, Chores};
 use super::cleanup::Cleanup;
 use super::offline_checker::OfflineCheck;
@@ -12,7 +17,9 @@ use super::ops::Ops;
 use super::signals::stop_on_signals;
 use crate::cli::{ARCHIVE_CLEANUP_SECS, ConsumerArgs, OFFLINE_CHECK_SECS};
 use crate::config::{Config, PulsarConfig};
+use crate::model::SystemClock;
 use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
+use crate::status::publish::Publisher;
 
 /// Runs the worker until it is told to stop.
 ///
@@ -41,10 +48,14 @@ pub async fn run(config: Config, args: ConsumerArgs) -> Result<(), CommandError>
         with_cleanup = args.with_cleanup,
         "the worker takes frames"
     );
+    let telling = tell_kubernetes(&config, &parts, &stop).await?;
     let chores = Chores::start(chores, &parts.metrics, &stop);
     let result = parts.run(stop.clone()).await;
     stop.cancel();
     chores.ended().await;
+    if let Some(telling) = telling {
+        telling.abort();
+    }
     ops.ended().await;
     result
 }
@@ -61,6 +72,24 @@ fn chores(config: &Config, parts: &Parts) -> Result<Vec<Box<dyn Chore>>, Command
     let archives =
         ArchiveSweeping::new(config, store.clone(), metrics.clone(), sweep_every, false)?;
     Ok(vec![Box::new(check), Box::new(cleanup), Box::new(archives)])
+}
+
+/// Starts to tell how devices are, where the settings say whose worker this is.
+async fn tell_kubernetes(
+    config: &Config,
+    parts: &Parts,
+    stop: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>, CommandError> {
+    let Some(board) = parts.board.clone() else { return Ok(None) };
+    let client = Client::try_default().await.map_err(|e| {
+        let sentence = "STATUS_PROCESSOR is for workers in Kubernetes, and no cluster is known";
+        CommandError::because(sentence, e)
+    })?;
+    let health = Some(parts.health.clone());
+    let clock = Arc::new(SystemClock);
+    let rules = health_rules(config);
+    let publisher = Publisher::new(client, &config.status, board, rules, clock, health);
+    Ok(publisher.map(|publisher| tokio::spawn(publisher.run(stop.clone()))))
 }
 
 fn pulsar_settings(config: &PulsarConfig) -> PulsarSettings {

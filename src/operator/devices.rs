@@ -73,12 +73,10 @@ pub fn sum<'a>(slices: impl IntoIterator<Item = (&'a str, &'a DeviceSlice)>) -> 
     Summary { counts: any.then_some(counts), worst, problems }
 }
 
-/// The newest frame, then the newest change of state.
+/// The newest frame, then the newest change of state. The frame comes first because a worker that
+/// has lost a device finds it silent later than the other has found it live.
 fn newness(device: &DeviceEntry) -> impl PartialOrd + use<> {
-    let at = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        time.as_ref().map(|time| time.0)
-    };
-    (at(&device.last_frame_time).max(at(&device.since)), at(&device.since))
+    (device.last_frame_time.as_ref().map(|t| t.0), device.since.as_ref().map(|t| t.0))
 }
 
 #[cfg(test)]

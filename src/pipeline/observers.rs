@@ -1,4 +1,4 @@
-//! Several observers in the place of one, and Redis as one of them.
+//! Several observers in the place of one, several gauges likewise, and Redis as an observer.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::accumulator::HeldFrame;
 use super::ports::{Committed, Observer};
+use super::worker::{Gauge, WorkerGauges};
 use crate::encode::EncodeOutcome;
-use crate::model::DeviceKey;
+use crate::model::{ClaimedIds, DeviceKey, UtcMillis};
 use crate::session::SessionMirror;
-use crate::source::Refusal;
+use crate::source::{Refusal, SourceHealth};
 
 /// Tells each of them, in their order.
 pub struct Observers(pub Vec<Arc<dyn Observer>>);
@@ -39,6 +40,31 @@ impl Observer for Observers {
         delay: Duration,
     ) {
         self.0.iter().for_each(|observer| observer.trouble(device, reason, trouble, delay));
+    }
+}
+
+/// Shows each of them, in their order.
+pub struct Gauges(pub Vec<Arc<dyn Gauge>>);
+
+impl Gauge for Gauges {
+    fn tick(&self, gauges: WorkerGauges, source: SourceHealth, now: UtcMillis) {
+        self.0.iter().for_each(|gauge| gauge.tick(gauges, source, now));
+    }
+
+    fn received(&self, device: &DeviceKey, captured_at: UtcMillis) {
+        self.0.iter().for_each(|gauge| gauge.received(device, captured_at));
+    }
+
+    fn deferred(&self) {
+        self.0.iter().for_each(|gauge| gauge.deferred());
+    }
+
+    fn unreadable(&self, ids: &ClaimedIds, refusal: &Refusal) {
+        self.0.iter().for_each(|gauge| gauge.unreadable(ids, refusal));
+    }
+
+    fn forgotten(&self, devices: &[DeviceKey]) {
+        self.0.iter().for_each(|gauge| gauge.forgotten(devices));
     }
 }
 

@@ -1,0 +1,21 @@
+//! The operator as a process under its own rights, against a real API server.
+//!
+//! No container runs here: what a node would say of pods is said by the test.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+#[path = "support/cluster/mod.rs"]
+mod cluster;
+#[path = "support/servers/mod.rs"]
+mod servers;
+
+#[path = "operator/children.rs"]
+mod children;
+#[path = "operator/definitions.rs"]
+mod definitions;
+#[path = "operator/leaders.rs"]
+mod leaders;
+#[path = "operator/rig.rs"]
+mod rig;
+#[path = "operator/troubles.rs"]
+mod troubles;

@@ -1,0 +1,245 @@
+//! A control plane with the definitions and the operator's rights, and operators as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::ApiResource;
+use kube::{Api, Client};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use stream_processor::operator::crd::{StreamProcessor, definitions};
+use stream_processor::operator::kinds::Kind;
+use tokio::sync::OnceCell;
+
+use crate::cluster::ControlPlane;
+
+/// How long what is promised may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The operator's namespace.
+pub const SYSTEM: &str = "stream-processor-system";
+/// Its user.
+pub const USER: &str = "system:serviceaccount:stream-processor-system:stream-processor-operator";
+
+/// A control plane that knows the kinds, and the operator's rights.
+pub struct Rig {
+    pub cluster: ControlPlane,
+    pub client: Client,
+}
+
+/// Installs the definitions.
+async fn install(cluster: &ControlPlane) {
+    let text: Vec<String> =
+        definitions().iter().map(|d| serde_yaml::to_string(d).unwrap()).collect();
+    cluster.apply(text.join("---\n")).await;
+    for kind in ["streamprocessors", "deviceslices"] {
+        let name = format!("crd/{kind}.streamhub.microboxlabs.com");
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
+    }
+}
+
+/// The definitions, on the control plane that tests share; no operator runs on it.
+pub async fn shared() -> &'static ControlPlane {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let cluster = ControlPlane::shared().await;
+    INSTALLED.get_or_init(|| install(cluster)).await;
+    cluster
+}
+
+impl Rig {
+    /// One of the test's own.
+    pub async fn start() -> Self {
+        let cluster = ControlPlane::start().await;
+        install(&cluster).await;
+        cluster.create_namespace(SYSTEM).await;
+        let rbac = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/operator/rbac.yaml");
+        cluster.apply(std::fs::read_to_string(rbac).unwrap()).await;
+        let client = cluster.admin().await;
+        Self { cluster, client }
+    }
+
+    /// A namespace that no other test has, with a claim named `streams`.
+    pub async fn namespace(&self) -> String {
+        static NAMES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cameras-{}", NAMES.fetch_add(1, Ordering::Relaxed));
+        self.cluster.create_namespace(&name).await;
+        self.cluster.apply(claim(&name, "streams").to_string()).await;
+        name
+    }
+
+    /// An operator under its own rights, by the name `identity`.
+    pub async fn operator(&self, identity: &str, more: &[(&str, &str)]) -> Operator {
+        let kubeconfig =
+            self.cluster.service_account_kubeconfig(SYSTEM, "stream-processor-operator").await;
+        Operator::start(&kubeconfig, identity, more)
+    }
+
+    /// Applies an object.
+    pub async fn apply(&self, object: &Value) {
+        self.cluster.apply(object.to_string()).await;
+    }
+
+    /// The objects of a namespace.
+    pub fn processors(&self, namespace: &str) -> Api<StreamProcessor> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Children of a kind.
+    pub fn children(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        let resource: ApiResource = kind.resource();
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    }
+
+    /// Waits until a child is there and as wanted.
+    pub async fn child(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        wanted: impl Fn(&DynamicObject) -> bool,
+    ) -> DynamicObject {
+        let api = self.children(kind, namespace);
+        let begun = Instant::now();
+        loop {
+            let found = api.get_opt(name).await.expect("an answer");
+            match found {
+                Some(found) if wanted(&found) => return found,
+                other => assert!(begun.elapsed() < PATIENCE, "{name} is {other:#?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a condition has that status and reason; gives its message.
+    pub async fn condition(
+        &self,
+        namespace: &str,
+        name: &str,
+        (kind, status, reason): (&str, &str, &str),
+    ) -> String {
+        let api = self.processors(namespace);
+        let begun = Instant::now();
+        loop {
+            let object = api.get(name).await.expect("it is there");
+            let said = object.status.clone().unwrap_or_default();
+            let found = said.conditions.iter().find(|c| {
+                c.type_ == kind
+                    && c.status == status
+                    && c.reason == reason
+                    && c.observed_generation == object.metadata.generation
+            });
+            if let Some(found) = found {
+                return found.message.clone();
+            }
+            assert!(begun.elapsed() < PATIENCE, "{kind} {status} {reason}: {said:#?}");
+            // As a node would.
+            self.cluster.pretend_running(namespace).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self, namespace: &str, name: &str) {
+        self.condition(namespace, name, ("Ready", "True", "Available")).await;
+    }
+
+    /// Waits until nothing has been written by the operator for as long as that.
+    pub async fn quiet(&self, quiet: Duration) {
+        let begun = Instant::now();
+        loop {
+            let from_now_on = self.cluster.audit().since_now();
+            tokio::time::sleep(quiet).await;
+            let writes = writes(&from_now_on);
+            if writes.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it never comes to rest: {writes:#?}");
+        }
+    }
+
+    /// Changes a field of an object as its owner would.
+    pub async fn change(&self, namespace: &str, name: &str, patch: &Value) {
+        let api = self.processors(namespace);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .expect("it is changed");
+    }
+}
+
+/// What the operator has written, the Lease apart.
+pub fn writes(audit: &crate::cluster::audit::Audit) -> Vec<String> {
+    audit
+        .requests_of(USER)
+        .iter()
+        .filter(|request| request.writes() && !request.resource.starts_with("leases"))
+        .map(ToString::to_string)
+        .collect()
+}
+
+pub fn claim(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+    })
+}
+
+/// A spec that is right.
+pub fn spec() -> Value {
+    json!({
+        "replicas": 2,
+        "pulsar": {"serviceUrl": "pulsar://broker:6650"},
+        "storage": {"type": "filesystem", "filesystem": {"claimName": "streams"}},
+    })
+}
+
+/// An object with that spec.
+pub fn object(namespace: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "streamhub.microboxlabs.com/v1alpha1", "kind": "StreamProcessor",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    })
+}
+
+/// An operator's process; killed when it is dropped.
+pub struct Operator {
+    process: Child,
+}
+
+impl Operator {
+    fn start(kubeconfig: &PathBuf, identity: &str, more: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stream-processor"));
+        command.arg("operator").env_clear();
+        command.env("KUBECONFIG", kubeconfig).env("OPERATOR_IDENTITY", identity);
+        command.env("OPERATOR_IMAGE", "example.invalid/stream-processor:test");
+        command.env("OPERATOR_LEASE_SECONDS", "6").env("OPERATOR_STATUS_SECONDS", "1");
+        command.env("METRICS_ADDRESS", "127.0.0.1").env("METRICS_PORT", "0");
+        command.env("LOG_FORMAT", "json").env("LOG_LEVEL", "INFO");
+        command.envs(more.iter().copied());
+        if std::env::var_os("OPERATOR_LOG").is_none() {
+            command.stderr(Stdio::null());
+        }
+        Self { process: command.stdin(Stdio::null()).spawn().expect("it starts") }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "{status}");
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it is there");
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
