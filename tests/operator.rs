@@ -13,6 +13,8 @@ mod servers;
 mod children;
 #[path = "operator/definitions.rs"]
 mod definitions;
+#[path = "operator/fleet.rs"]
+mod fleet;
 #[path = "operator/leaders.rs"]
 mod leaders;
 #[path = "operator/rig.rs"]
