@@ -249,8 +249,8 @@ pub fn check(device: &Device) {
         let between = next.committed_at.millis_since(before.committed_at);
         let silence = next.captured_at.millis_since(before.last_captured_at());
         assert!(between > 0 && silence > 0, "{}: {before:?} {next:?}", device.key);
-        let is_clear = between < OFFLINE || between > SURELY_ENDED || silence > OFFLINE;
-        assert!(is_clear, "{}: {before:?} {next:?}", device.key);
+        let is_doubtful = (OFFLINE..=SURELY_ENDED).contains(&between) && silence <= OFFLINE;
+        assert!(!is_doubtful, "{}: {before:?} {next:?}", device.key);
     }
 }
 

@@ -248,7 +248,7 @@ impl<'a> Look<'a> {
         assert!(document.get("missing_segments").is_none(), "{}", what());
         let archived_at = at("expires_at").plus_millis(-KEEP);
         let (earliest, latest) = session.archived;
-        assert!(earliest <= archived_at && archived_at <= latest, "{}", what());
+        assert!((earliest..=latest).contains(&archived_at), "{}", what());
 
         let text = std::fs::read(folder.join("playlist.m3u8")).unwrap();
         let (_, list) = m3u8_rs::parse_media_playlist(&text).unwrap();
