@@ -18,7 +18,6 @@ mod fleet;
 #[allow(dead_code, reason = "each test binary uses its part of the rig")]
 mod pictures;
 #[path = "../support/redis_agreement.rs"]
-#[allow(dead_code, reason = "each test binary uses its part of the rig")]
 mod redis_agreement;
 mod reset;
 mod rig;
