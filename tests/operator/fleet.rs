@@ -126,8 +126,8 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     let wanted = DeviceCounts { total: all, live: all - 1_000, offline: 1_000, ..Default::default() };
     let (took, parent) = told(&rig, &namespace, wanted).await;
     println!("1,000 devices offline: {writes} slices, summed up after {took:?}");
-    // Each worker's silent devices are in its first slice.
-    assert_eq!(writes, WORKERS);
+    // Each slice with a silent device once.
+    assert!(writes <= WORKERS * DEVICES / 250, "{writes}");
 
     let status_bytes = parent["status"].to_string().len();
     let parent_bytes = parent.to_string().len();
