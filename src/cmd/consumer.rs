@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
 use super::assembly::{Parts, health_rules};
 use super::ops::Ops;
 use super::signals::stop_on_signals;
+use super::{CommandError, cluster};
 use crate::config::{Config, PulsarConfig};
 use crate::model::SystemClock;
 use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
@@ -52,10 +51,7 @@ async fn tell_kubernetes(
     stop: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, CommandError> {
     let Some(board) = parts.board.clone() else { return Ok(None) };
-    let client = Client::try_default().await.map_err(|e| {
-        let sentence = "STATUS_PROCESSOR is for workers in Kubernetes, and no cluster is known";
-        CommandError::because(sentence, e)
-    })?;
+    let client = cluster::client().await?;
     let health = Some(parts.health.clone());
     let clock = Arc::new(SystemClock);
     let rules = health_rules(config);

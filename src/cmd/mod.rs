@@ -4,6 +4,7 @@ pub mod archive_cleanup;
 pub mod archiving;
 mod assembly;
 pub mod cleanup;
+mod cluster;
 pub mod consumer;
 pub mod crds;
 pub mod demo;
