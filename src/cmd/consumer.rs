@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+<<<<<<< HEAD
 use super::CommandError;
 use super::archive_cleanup::ArchiveSweeping;
 use super::assembly::{Parts, health_rules, open_store, open_store_to_clean};
@@ -16,6 +16,12 @@ use super::offline_checker::OfflineCheck;
 use super::ops::Ops;
 use super::signals::stop_on_signals;
 use crate::cli::{ARCHIVE_CLEANUP_SECS, ConsumerArgs, OFFLINE_CHECK_SECS};
+=======
+use super::assembly::{Parts, health_rules};
+use super::ops::Ops;
+use super::signals::stop_on_signals;
+use super::{CommandError, cluster};
+>>>>>>> operator
 use crate::config::{Config, PulsarConfig};
 use crate::model::SystemClock;
 use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
@@ -81,10 +87,7 @@ async fn tell_kubernetes(
     stop: &CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, CommandError> {
     let Some(board) = parts.board.clone() else { return Ok(None) };
-    let client = Client::try_default().await.map_err(|e| {
-        let sentence = "STATUS_PROCESSOR is for workers in Kubernetes, and no cluster is known";
-        CommandError::because(sentence, e)
-    })?;
+    let client = cluster::client().await?;
     let health = Some(parts.health.clone());
     let clock = Arc::new(SystemClock);
     let rules = health_rules(config);

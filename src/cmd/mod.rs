@@ -5,6 +5,7 @@ pub mod archiving;
 mod assembly;
 mod chores;
 pub mod cleanup;
+mod cluster;
 pub mod consumer;
 pub mod crds;
 pub mod demo;

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use kube::Client;
-
-use super::CommandError;
 use super::ops::Ops;
 use super::signals::stop_on_signals;
+use super::{CommandError, cluster};
 use crate::config::Config;
 use crate::http::{Health, Part};
 use crate::operator::metrics::OperatorMetrics;
@@ -24,13 +22,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
     let metrics = OperatorMetrics::new()
         .map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
     let health = Health::of(MAX_SILENCE, &[Part::Cluster]);
-    let found = kube::Config::infer().await.map_err(|e| {
-        let sentence =
-            "no cluster is known: set KUBECONFIG, or run in a pod with a service account";
-        CommandError::because(sentence, e)
-    })?;
-    let client = Client::try_from(found)
-        .map_err(|e| CommandError::because("the cluster's settings do not work", e))?;
+    let client = cluster::client().await?;
     let ops = Ops::start(&config.metrics, metrics.clone(), health.clone(), stop.clone()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -92,7 +92,7 @@ pub fn conditions(
     seen: &Seen<'_>,
     before: &[Condition],
     generation: Option<i64>,
-    now: Time,
+    now: &Time,
 ) -> Vec<Condition> {
     let rollout = rollout(seen);
     let stalled = match (obstacle.filter(|o| o.stalls()), &rollout) {
@@ -128,10 +128,10 @@ pub fn conditions(
             message: format!("{} workers: {}", decision.replicas, decision.why),
         });
     }
-    answers.into_iter().map(|answer| dated(answer, before, generation, &now)).collect()
+    answers.iter().map(|answer| dated(answer, before, generation, now)).collect()
 }
 
-fn dated(answer: Answer, before: &[Condition], generation: Option<i64>, now: &Time) -> Condition {
+fn dated(answer: &Answer, before: &[Condition], generation: Option<i64>, now: &Time) -> Condition {
     let status = if answer.holds { "True" } else { "False" };
     let same = before.iter().find(|c| c.type_ == answer.kind && c.status == status);
     Condition {
@@ -246,7 +246,7 @@ mod tests {
         deployments: &[Deployment],
     ) -> Vec<(String, String, String)> {
         let seen = Seen { deployments: deployments.iter().collect(), ..Seen::default() };
-        conditions(obstacle, &seen, &[], Some(2), at(0))
+        conditions(obstacle, &seen, &[], Some(2), &at(0))
             .into_iter()
             .map(|c| (c.type_, c.status, c.reason))
             .collect()
@@ -295,11 +295,11 @@ mod tests {
     fn a_time_changes_only_with_the_answer() {
         let deployments = [deployment(1, 1, 1, 2)];
         let seen = Seen { deployments: deployments.iter().collect(), ..Seen::default() };
-        let first = conditions(None, &seen, &[], Some(2), at(10));
-        let second = conditions(None, &seen, &first, Some(2), at(20));
+        let first = conditions(None, &seen, &[], Some(2), &at(10));
+        let second = conditions(None, &seen, &first, Some(2), &at(20));
         assert_eq!(first, second);
         let obstacle = Obstacle::Paused;
-        let third = conditions(Some(&obstacle), &seen, &second, Some(2), at(30));
+        let third = conditions(Some(&obstacle), &seen, &second, Some(2), &at(30));
         assert_eq!(third[0].last_transition_time, at(10));
         assert_eq!(third[1].reason, "Paused");
     }
@@ -318,7 +318,7 @@ mod tests {
         let deployments = [deployment(1, 0, 1, 2)];
         let seen =
             Seen { deployments: deployments.iter().collect(), pods: vec![&pod], ..Seen::default() };
-        let all = conditions(None, &seen, &[], None, at(0));
+        let all = conditions(None, &seen, &[], None, &at(0));
         let message = &all[0].message;
         assert!(
             message

@@ -85,6 +85,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "lists are made for it")]
     fn slice(devices: serde_json::Value) -> DeviceSlice {
         let slice = json!({
             "apiVersion": "streamhub.microboxlabs.com/v1alpha1", "kind": "DeviceSlice",

@@ -181,7 +181,7 @@ fn describe(
     let age = backlog.oldest_at.map(|at| context.clock.now().since(at).as_secs());
     StreamProcessorStatus {
         observed_generation: generation,
-        conditions: conditions(obstacle, &seen, before, generation, this_second()),
+        conditions: conditions(obstacle, &seen, before, generation, &this_second()),
         replicas: workers.replicas.unwrap_or(0),
         ready_replicas: workers.ready_replicas.unwrap_or(0),
         selector: Some(selector_text(&Component::Consumer.selector(&name))),

@@ -103,7 +103,8 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     let all = i64::try_from(WORKERS * DEVICES).unwrap();
     workers.iter().enumerate().for_each(|(n, worker)| worker.send(n, 0, &clock));
     let first = turn(&mut workers).await;
-    let (took, _) = told(&rig, &namespace, DeviceCounts { total: all, live: all, ..Default::default() }).await;
+    let (took, _) =
+        told(&rig, &namespace, DeviceCounts { total: all, live: all, ..Default::default() }).await;
     println!("all devices for the first time: {first} slices, summed up after {took:?}");
     assert_eq!(first, WORKERS * DEVICES / 250);
 
@@ -123,7 +124,8 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
         workers.iter().enumerate().for_each(|(n, worker)| worker.send(n, 50, &clock));
         writes += turn(&mut workers).await;
     }
-    let wanted = DeviceCounts { total: all, live: all - 1_000, offline: 1_000, ..Default::default() };
+    let wanted =
+        DeviceCounts { total: all, live: all - 1_000, offline: 1_000, ..Default::default() };
     let (took, parent) = told(&rig, &namespace, wanted).await;
     println!("1,000 devices offline: {writes} slices, summed up after {took:?}");
     // Each slice with a silent device once.
@@ -139,7 +141,9 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     assert!(status_bytes <= 64 * 1024 && largest <= 100 * 1024);
 
     // The slices go with their pods, and the sum with them.
-    rig.cluster.kubectl(&["delete", "pods", "-n", &namespace, "--all", "--force", "--wait=false"]).await;
+    rig.cluster
+        .kubectl(&["delete", "pods", "-n", &namespace, "--all", "--force", "--wait=false"])
+        .await;
     let begun = Instant::now();
     while !slices.list_metadata(&ListParams::default()).await.unwrap().items.is_empty() {
         assert!(begun.elapsed() < PATIENCE, "slices are left");

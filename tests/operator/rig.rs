@@ -38,6 +38,8 @@ async fn install(cluster: &ControlPlane) {
         let name = format!("crd/{kind}.streamhub.microboxlabs.com");
         cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
     }
+    // kubectl remembers which kinds there were before.
+    cluster.kubectl(&["api-resources"]).await;
 }
 
 /// The definitions, on the control plane that tests share; no operator runs on it.

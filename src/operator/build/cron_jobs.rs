@@ -38,7 +38,7 @@ fn cron_job(
     suspend: bool,
 ) -> CronJob {
     let of = inputs.of;
-    let role = Role {
+    let role = &Role {
         component,
         args: vec![component.as_str().into()],
         groups,

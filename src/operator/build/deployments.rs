@@ -40,7 +40,7 @@ const ROLLOUT_SECS: i32 = 300;
 /// The workers; `replicas` only where the operator decides how many there are.
 pub fn consumer(inputs: &Inputs<'_>) -> Deployment {
     let of = inputs.of;
-    let role = Role {
+    let role = &Role {
         component: Component::Consumer,
         args: vec!["consumer".into()],
         groups: CONSUMER_GROUPS,
@@ -78,7 +78,7 @@ pub fn consumer(inputs: &Inputs<'_>) -> Deployment {
 
 /// What ends the sessions of silent devices: one is enough, and two do no harm.
 pub fn offline_checker(inputs: &Inputs<'_>) -> Deployment {
-    let role = Role {
+    let role = &Role {
         component: Component::OfflineChecker,
         args: vec!["offline-checker".into(), "--continuous".into()],
         groups: UpkeepSettings::GROUPS,
@@ -97,7 +97,7 @@ fn upkeep(inputs: &Inputs<'_>) -> ResourceRequirements {
 
 fn deployment(
     inputs: &Inputs<'_>,
-    role: Role,
+    role: &Role,
     replicas: Option<i32>,
     strategy: DeploymentStrategy,
     change: impl FnOnce(&mut k8s_openapi::api::core::v1::PodSpec),

@@ -44,6 +44,7 @@ pub enum Value {
 
 impl Variable {
     /// With a value of the spec.
+    #[expect(clippy::needless_pass_by_value, reason = "what is handed over is made for it")]
     pub fn plain(name: &str, value: impl ToString) -> Self {
         Self { name: name.to_owned(), value: Value::Plain(value.to_string()) }
     }

@@ -55,6 +55,7 @@ pub fn full() -> Value {
 }
 
 /// The object as the API server would hand it out.
+#[expect(clippy::needless_pass_by_value, reason = "specs are made for it")]
 pub fn object(spec: Value) -> StreamProcessor {
     let object = json!({
         "apiVersion": "streamhub.microboxlabs.com/v1alpha1",

@@ -41,7 +41,7 @@ pub struct Role {
 /// The template of a part's pods.
 pub fn template(
     inputs: &Inputs<'_>,
-    role: Role,
+    role: &Role,
     change: impl FnOnce(&mut PodSpec),
 ) -> PodTemplateSpec {
     let of = inputs.of;
@@ -69,7 +69,7 @@ pub fn template(
             seccomp_profile: Some(runtime_default()),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(inputs, &role, mounts)],
+        containers: vec![container(inputs, role, mounts)],
         volumes: Some(volumes),
         node_selector: some_map(&pod.node_selector),
         tolerations: some_list(&pod.tolerations),

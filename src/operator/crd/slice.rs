@@ -9,6 +9,7 @@ use super::DeviceState;
 
 /// How at most 250 devices of one worker are. Written by that worker when a device changes its
 /// state, and removed with its pod.
+#[allow(clippy::duplicated_attributes)] // Columns of the same type are no duplicates.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "streamhub.microboxlabs.com",

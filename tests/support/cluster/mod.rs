@@ -11,6 +11,6 @@ mod builds;
 mod control_plane;
 mod pods;
 
-#[allow(unused_imports)] // Each test binary uses its own part.
+#[allow(unused_imports)]
 pub use access::client_of;
 pub use control_plane::ControlPlane;
