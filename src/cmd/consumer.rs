@@ -6,8 +6,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-<<<<<<< HEAD
-use super::CommandError;
 use super::archive_cleanup::ArchiveSweeping;
 use super::assembly::{Parts, health_rules, open_store, open_store_to_clean};
 use super::chores::{Chore, Chores};
@@ -15,13 +13,8 @@ use super::cleanup::Cleanup;
 use super::offline_checker::OfflineCheck;
 use super::ops::Ops;
 use super::signals::stop_on_signals;
-use crate::cli::{ARCHIVE_CLEANUP_SECS, ConsumerArgs, OFFLINE_CHECK_SECS};
-=======
-use super::assembly::{Parts, health_rules};
-use super::ops::Ops;
-use super::signals::stop_on_signals;
 use super::{CommandError, cluster};
->>>>>>> operator
+use crate::cli::{ARCHIVE_CLEANUP_SECS, ConsumerArgs, OFFLINE_CHECK_SECS};
 use crate::config::{Config, PulsarConfig};
 use crate::model::SystemClock;
 use crate::source::pulsar::{PulsarSettings, PulsarSource, PulsarTls};
