@@ -47,11 +47,11 @@ await "two workers are ready" has_workers 2
 six_live() { [ "$(fleet '{.status.devices.live}')" = 6 ]; }
 await "six devices are live" six_live
 documented 'kubectl get sp' | sed 's/^/    /'
-kubectl get sp fleet --no-headers | grep -Eq '^fleet +True +2 +6 +6 +0 ' || fail "all of it is in one line"
-documented 'kubectl describe sp fleet' | grep -q 'Ready' || fail "it is described"
-documented 'kubectl explain sp.spec.processing' | grep -q 'framesPerSegment' || fail "fields are explained"
-documented 'kubectl get dslice -l streamhub.microboxlabs.com/processor=fleet' | grep -q 'fleet' \
-  || fail "there are slices of devices"
+grep -Eq '^fleet +True +2 +6 +6 +0 ' <<< "$(kubectl get sp fleet --no-headers)" \
+  || fail "all of it is in one line"
+documented_to_say 'kubectl describe sp fleet' 'pods are ready'
+documented_to_say 'kubectl explain sp.spec.processing' framesPerSegment
+documented_to_say 'kubectl get dslice -l streamhub.microboxlabs.com/processor=fleet' fleet-consumer
 
 in_camera "cat $playlist" > "$work/playlist.m3u8"
 grep -q '^#EXT-X-TARGETDURATION:' "$work/playlist.m3u8" || fail "the playlist is one"
@@ -136,7 +136,7 @@ holds "the broken camera is found: $why"
 if [ -n "${E2E_BROKER:-}" ]; then
   "$E2E_BROKER" crash e2e
   await "that the broker is gone is told" has_condition Ready False
-  says_pulsar() { condition Ready message | grep -qi 'pulsar\|broker'; }
+  says_pulsar() { grep -qi 'pulsar\|broker' <<< "$(condition Ready message)"; }
   await "it is told by name" says_pulsar
   holds "without the broker: $(condition Ready message)"
   "$E2E_BROKER" resume e2e > /dev/null
