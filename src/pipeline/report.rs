@@ -166,7 +166,7 @@ impl Gauge for Reporter {
                 Condition::Ready
             } else {
                 Condition::NotReady(format!(
-                    "{} of {} lanes are connected",
+                    "connected to {} of {} partitions of the broker's topic",
                     source.lanes_connected, source.lanes
                 ))
             },

@@ -1,6 +1,7 @@
 # What the operator's scenario uses: the documented commands, a camera pod, cameras that send, and
 # what the streams show.
-# shellcheck shell=bash
+# Scenarios set the topic that it uses.
+# shellcheck shell=bash disable=SC2154
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -58,7 +59,8 @@ copy_manifests() {
   cp -r "$repository/manifests" "$repository/crds" "$work/"
   sed -i "s|ghcr.io/microboxlabs/stream-processor:[^ ]*|$E2E_IMAGE|" \
     "$work/manifests/operator/deployment.yaml"
-  sed -i -e "s|serviceUrl: .*|serviceUrl: $E2E_PULSAR_URL|" -e "s|adminUrl: .*|adminUrl: $E2E_PULSAR_ADMIN_URL\n    topic: $topic|" "$sample"
+  sed -i -e "s|serviceUrl: .*|serviceUrl: $E2E_PULSAR_URL|" \
+    -e "s|adminUrl: .*|adminUrl: $E2E_PULSAR_ADMIN_URL\n    topic: $topic|" "$sample"
   cat >> "$sample" << 'YAML'
   processing:
     framesPerSegment: 3
