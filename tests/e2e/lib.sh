@@ -75,8 +75,8 @@ await() {
   fail "$what"
 }
 
-# Makes a volume of the folder $1 of E2E_STORAGE, and the claim of that name; creates the folder.
-create_claim() {
+# Makes a volume of the folder $1 of E2E_STORAGE, for the claim of that name; creates the folder.
+create_volume() {
   mkdir -p "$E2E_STORAGE/$E2E_NAMESPACE/$1"
   # Pods write there as the image's user.
   chmod 0777 "$E2E_STORAGE/$E2E_NAMESPACE/$1"
@@ -85,12 +85,18 @@ apiVersion: v1
 kind: PersistentVolume
 metadata: {name: "$E2E_NAMESPACE-$1"}
 spec:
-  capacity: {storage: 1Gi}
+  capacity: {storage: 1Ti}
   accessModes: [ReadWriteMany]
   storageClassName: ""
   hostPath: {path: "$E2E_STORAGE/$E2E_NAMESPACE/$1", type: Directory}
   claimRef: {namespace: "$E2E_NAMESPACE", name: "$1"}
----
+END
+}
+
+# Makes such a volume and its claim.
+create_claim() {
+  create_volume "$1"
+  k create -f - > /dev/null << END
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: "$1"}

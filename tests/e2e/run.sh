@@ -14,12 +14,18 @@
 #   E2E_PULSAR_ADMIN_URL   http://…, of the broker's admin API; empty if there is none
 #   E2E_STORAGE            a folder of the only node, which is this machine, for volumes; empty in
 #                          a cluster of yours
+#   E2E_OTHER_IMAGE        another name of the same image; empty if there is none
+#   E2E_BROKER             a program that takes `crash e2e` and `resume e2e`, which end the broker
+#                          and start it again; empty in a cluster of yours
+#   E2E_AUDIT_LOG          the API server's; empty in a cluster of yours
 #
 # By default all of it is made here, as root, from Debian's packages and the Go module proxy, and
-# is gone afterwards: the image of target/release/stream-processor, the node, the broker.
+# is gone afterwards: the image of target/release/stream-processor (of E2E_BINARY, if that is
+# set), the node, the broker. With --where-possible it says why and ends well where that cannot be.
 #
 # A cluster of yours takes E2E_KUBECONFIG, E2E_IMAGE (which it can pull), kubectl and, for the
 # scenarios that need a broker, E2E_PULSAR_URL and E2E_PULSAR_ADMIN_URL. Then nothing is built.
+# Only one without stream-processor's operator is taken for that one's scenario.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cluster="$here/../support/cluster"
@@ -28,8 +34,11 @@ target="${CARGO_TARGET_DIR:-$here/../../target}"
 say() { echo "e2e: $*"; }
 fail() { echo "e2e: $*" >&2; exit 1; }
 
-in_node=
-if [ "${1:-}" = --in-node ]; then in_node=yes; shift; fi
+in_node='' where_possible=''
+case "${1:-}" in
+  --in-node) in_node=yes; shift ;;
+  --where-possible) where_possible=yes; shift ;;
+esac
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
   for name in "$here"/scenarios/*.sh; do names+=("$(basename "$name" .sh)"); done
@@ -79,7 +88,7 @@ if [ -n "$in_node" ]; then
   # shellcheck disable=SC1090 # it is written by the line above
   . "$address"
   export E2E_PULSAR_URL="pulsar://$HOST:$BROKER_PORT" E2E_PULSAR_ADMIN_URL="http://$HOST:$ADMIN_PORT"
-  export E2E_PULL_POLICY=Never
+  export E2E_PULL_POLICY=Never E2E_AUDIT_LOG="$NODE_AUDIT_LOG" E2E_BROKER="$broker"
   say "node and broker are up after $(($(date +%s) - E2E_BEGUN)) s"
   run_scenarios
   exit
@@ -89,28 +98,44 @@ if [ -n "${E2E_KUBECONFIG:-}" ]; then
   [ -n "${E2E_IMAGE:-}" ] || fail "with E2E_KUBECONFIG, set E2E_IMAGE to an image that the cluster can pull"
   command -v kubectl > /dev/null || fail "kubectl is missing"
   export KUBECONFIG="$E2E_KUBECONFIG" E2E_PULL_POLICY=IfNotPresent E2E_STORAGE=
+  export E2E_AUDIT_LOG='' E2E_BROKER='' E2E_OTHER_IMAGE="${E2E_OTHER_IMAGE:-}"
   export E2E_PULSAR_URL="${E2E_PULSAR_URL:-}" E2E_PULSAR_ADMIN_URL="${E2E_PULSAR_ADMIN_URL:-}"
   run_scenarios
   exit
 fi
 
 [ -z "${E2E_IMAGE:-}" ] || fail "E2E_IMAGE is for a cluster of yours: set E2E_KUBECONFIG as well"
-if [ "$(id -u)" != 0 ] || [ "$(uname -s)" != Linux ]; then
-  fail "a cluster of its own needs Linux and root. Set E2E_KUBECONFIG and E2E_IMAGE to use one of yours"
-fi
-[ -x "$target/release/stream-processor" ] || fail "make build first"
+# Says that it cannot be done here, and why.
+cannot() {
+  if [ -n "$where_possible" ]; then
+    say "NOT TESTED in a real Kubernetes: $*. make e2e does it elsewhere"
+    exit 0
+  fi
+  fail "$*. Set E2E_KUBECONFIG and E2E_IMAGE to use a cluster of yours"
+}
+[ "$(uname -s)" = Linux ] || cannot "a node needs Linux"
+[ "$(id -u)" = 0 ] || cannot "a node needs root"
+for tool in containerd ctr runc iptables ip conntrack buildah debootstrap ffmpeg java mvn go; do
+  command -v "$tool" > /dev/null || cannot "$tool is missing: scripts/setup.sh e2e installs it"
+done
+unshare --net --mount --pid --fork --mount-proc mount -t tmpfs tmpfs /run 2> /dev/null \
+  || cannot "root may not make namespaces and mounts here, as in a container without privileges"
+binary="${E2E_BINARY:-$target/release/stream-processor}"
+[ -x "$binary" ] || fail "$binary is not there: make build first"
 # The context has the binary where the Dockerfile looks for it, wherever the target folder is.
 context="$(mktemp -d)"
 E2E_STORAGE="$(mktemp -d)"
 trap 'rm -rf "$context" "$E2E_STORAGE"' EXIT
 mkdir -p "$context/target/release"
-cp "$target/release/stream-processor" "$context/target/release/"
+# A debug build is three times as large with its symbols.
+strip -o "$context/target/release/stream-processor" "$binary"
 cp "$here/../../LICENSE" "$context/"
-E2E_IMAGE=local/stream-processor:e2e E2E_BEGUN="$(date +%s)"
+E2E_IMAGE=local/stream-processor:e2e E2E_OTHER_IMAGE=docker.io/local/stream-processor:e2e
+E2E_BEGUN="$(date +%s)"
 NODE_IMAGES="$("$cluster/images.sh" build "$E2E_IMAGE" "$here/../../Dockerfile" "$context" --target prebuilt)"
 say "the image is there after $(($(date +%s) - E2E_BEGUN)) s: $(du -m "$NODE_IMAGES" | cut -f1) MiB"
 E2E_BEGUN="$(date +%s)" NODE_LOGS="$target/test-cluster/logs"
-export E2E_STORAGE E2E_IMAGE E2E_BEGUN NODE_IMAGES NODE_LOGS
+export E2E_STORAGE E2E_IMAGE E2E_OTHER_IMAGE E2E_BEGUN NODE_IMAGES NODE_LOGS
 # What pods write there belongs to the image's user.
 chmod 0777 "$E2E_STORAGE"
 "$cluster/node.sh" "$here/run.sh" --in-node "${names[@]}"

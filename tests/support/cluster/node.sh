@@ -3,8 +3,9 @@
 #
 # It lives in network, mount and process namespaces of its own: no port of this machine is taken
 # or seen, nothing of it is left when the command has ended. The command runs in there too, with
-# KUBECONFIG of the admin, kubectl on its PATH and NODE_ADDRESS. There is loopback, the bridge
-# that the node (10.88.0.1) and the pods (10.88.0.0/16) are on, and no way out. Pods have no DNS.
+# KUBECONFIG of the admin, kubectl on its PATH, NODE_ADDRESS and NODE_AUDIT_LOG, where the API
+# server writes who asked for what. There is loopback, the bridge that the node (10.88.0.1) and
+# the pods (10.88.0.0/16) are on, and no way out. Pods have no DNS.
 #
 # NODE_IMAGES names archives of images, parted by spaces; pods take them with imagePullPolicy
 # Never. NODE_LOGS names a folder that is to have the logs of all parts afterwards.
@@ -187,5 +188,6 @@ await "the node" kubectl wait --for=condition=Ready node/node1 --timeout=1s
 await "service accounts" kubectl -n default get serviceaccount default
 
 cd "$OLDPWD"
+export NODE_AUDIT_LOG="$NODE_FOLDER/audit.log"
 unset NODE_FOLDER NODE_BIN NODE_PAUSE NODE_CGROUP
 "$@"
