@@ -70,7 +70,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
             let signs = ["=~", "!~", "!=", "==", ">=", "<="];
             let one = signs.into_iter().find(|sign| rest.starts_with(sign));
             let one = one.unwrap_or(&rest[..first.len_utf8()]);
-            if one.len() == 1 && !"(){}[],=+-*/<>".contains(one) {
+            if !signs.contains(&one) && !"(){}[],=+-*/<>".contains(one) {
                 return Err(format!("{one:?} is not known: {rest}"));
             }
             tokens.push(Token::Sign(one.into()));
