@@ -154,11 +154,11 @@ if ! on_path rustup; then
         fail "Rust $found is too old: $needed or later is needed. https://rustup.rs brings it"
     fi
 fi
-# The stand-ins for S3 and GCS, and Kubernetes, are written in Go. No Debian package is asked for:
-# Debian 12's is too old, and even too old to fetch a newer one by itself, which Go does from 1.21
-# on.
+# The stand-ins for S3 and GCS, Kubernetes and Helm are written in Go. No Debian package is asked
+# for: Debian 12's is too old, and even too old to fetch a newer one by itself, which Go does from
+# 1.21 on.
 if [[ $level != build ]]; then
-    modules=(tests/support/cluster/go tests/support/servers/go)
+    modules=(tests/support/cluster/go tests/support/servers/go tests/support/servers/helm)
     needed=$(sed -n 's/^go \(.*\)/\1/p' "${modules[@]/%//go.mod}" | sort -V | tail -n 1)
     how="Install Go $needed or later from https://go.dev/dl, then run this again"
     if ! on_path go; then

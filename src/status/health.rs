@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::model::UtcMillis;
 use crate::operator::crd::DeviceState;
 
-/// The longest text that is told of a device, in characters.
-const MAX_ERROR_CHARS: usize = 200;
+/// The longest text that is told of a device, in bytes: 250 of them are in one object.
+const MAX_ERROR_BYTES: usize = 140;
 
 /// What is known of a device.
 #[derive(Clone, PartialEq, Debug)]
@@ -64,11 +64,7 @@ pub struct Judged {
 
 /// Judges a device at `now`.
 pub fn judge(known: &Known, rules: HealthRules, now: UtcMillis) -> Judged {
-    let told = |state, reason, error: &str| Judged {
-        state,
-        reason,
-        error: Some(error.chars().take(MAX_ERROR_CHARS).collect()),
-    };
+    let told = |state, reason, error: &str| Judged { state, reason, error: Some(short(error)) };
     let refusal = known.refusal.as_ref();
     // Frames that are kept and tried again are the worker's to commit, whatever the device does.
     if let Some((reason, text)) = &known.trouble {
@@ -92,6 +88,23 @@ pub fn judge(known: &Known, rules: HealthRules, now: UtcMillis) -> Judged {
         }
     }
     Judged { state: DeviceState::Live, reason: "", error: None }
+}
+
+/// As much of a text as is told, without what JSON would write as two characters.
+fn short(text: &str) -> String {
+    let mut short = String::new();
+    for c in text.chars() {
+        let c = match c {
+            '"' | '\\' => '\'',
+            c if c.is_control() => ' ',
+            c => c,
+        };
+        if short.len() + c.len_utf8() > MAX_ERROR_BYTES {
+            break;
+        }
+        short.push(c);
+    }
+    short
 }
 
 #[cfg(test)]
@@ -152,8 +165,9 @@ mod tests {
 
     #[test]
     fn what_is_told_is_never_endless() {
-        let trouble = Some(("storage", "x".repeat(10_000)));
+        let trouble = Some(("storage", "\"\n".repeat(10_000)));
         let judged = judge(&Known { trouble, ..sending() }, RULES, at(110));
-        assert_eq!(judged.error.unwrap().len(), MAX_ERROR_CHARS);
+        let json = serde_json::to_string(&judged.error).unwrap();
+        assert_eq!(json.len(), MAX_ERROR_BYTES + 2);
     }
 }

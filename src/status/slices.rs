@@ -16,9 +16,9 @@ use crate::operator::crd::{DeviceCounts, DeviceEntry};
 /// The most devices in a slice.
 pub const MAX_DEVICES: usize = 250;
 /// The most that its devices may take, in bytes of JSON: with all else it stays below 100 KiB.
-const MAX_BYTES: usize = 80 * 1024;
-/// What a device takes besides its ids: an error of 200 characters, escaped, and the rest.
-const ENTRY_BYTES: usize = 450;
+const MAX_BYTES: usize = 95 * 1024;
+/// What a device takes besides its ids: the longest error, and the rest.
+const ENTRY_BYTES: usize = 330;
 
 /// One slice, as it should be.
 #[derive(Clone, PartialEq, Debug)]

@@ -59,8 +59,8 @@ async fn every_child_is_made_brought_back_and_at_last_gone_with_its_object() {
         (
             Kind::Service,
             "fleet-metrics",
-            "/spec/ports",
-            json!({"spec": {"ports": [{"port": 1, "name": "x"}]}}),
+            "/spec/selector",
+            json!({"spec": {"selector": {"app.kubernetes.io/name": "other"}}}),
         ),
         (
             Kind::PodDisruptionBudget,

@@ -139,6 +139,13 @@ async fn what_is_left_out_is_filled_in_as_the_settings_have_it() {
 #[tokio::test]
 async fn kubectl_explains_lists_and_scales_it() {
     let cluster = shared().await;
+    // The API server tells of a new kind's fields a little later than it serves it.
+    let begun = std::time::Instant::now();
+    let group = "apis/streamhub.microboxlabs.com/v1alpha1";
+    while !cluster.kubectl(&["get", "--raw", "/openapi/v3"]).await.contains(group) {
+        assert!(begun.elapsed() < crate::rig::PATIENCE, "its fields are never told");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     let explained = cluster.kubectl(&["explain", "sp.spec.storage.filesystem.claimName"]).await;
     assert!(explained.contains("ReadWriteMany"), "{explained}");
     cluster.create_namespace("listed").await;

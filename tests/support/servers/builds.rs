@@ -1,5 +1,5 @@
-//! Builds the servers that no Debian package brings, once, into `target/servers`; again only
-//! when what they are built from has changed. Nothing is downloaded but what the lock files
+//! Builds the servers that no Debian package brings, and Helm, once, into `target/servers`; again
+//! only when what they are built from has changed. Nothing is downloaded but what the lock files
 //! name.
 
 use std::fs::{self, File};
@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/servers");
 const GO_INPUTS: [&str; 4] = ["go/go.mod", "go/go.sum", "go/gcs/main.go", "go/gcs/list.go"];
+const HELM_INPUTS: [&str; 2] = ["helm/go.mod", "helm/go.sum"];
 const AZURITE_INPUTS: [&str; 2] = ["azurite/package.json", "azurite/package-lock.json"];
 
 /// The folder of all that servers leave behind, which `cargo clean` removes.
@@ -18,15 +19,28 @@ pub fn home() -> PathBuf {
     home
 }
 
-/// A program of the Go module: the last part of its package's name is its own.
+/// A program of the servers' Go module: the last part of its package's name is its own.
 pub async fn go_program(package: &'static str) -> PathBuf {
+    go_build("go", &GO_INPUTS, package).await
+}
+
+/// Helm, of a Go module of its own: it would change the versions of the servers' parts.
+pub async fn helm() -> PathBuf {
+    go_build("helm", &HELM_INPUTS, "helm.sh/helm/v3/cmd/helm").await
+}
+
+async fn go_build(
+    module: &'static str,
+    inputs: &'static [&'static str],
+    package: &'static str,
+) -> PathBuf {
     let name = package.rsplit('/').next().expect("a name");
-    built(name, &GO_INPUTS, move |program| {
+    built(name, inputs, move |program| {
         let arguments = ["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"];
         let mut build = Command::new("go");
         build.args(arguments).arg(program).arg(package);
         // No C compiler is needed then.
-        build.current_dir(Path::new(SOURCES).join("go")).env("CGO_ENABLED", "0");
+        build.current_dir(Path::new(SOURCES).join(module)).env("CGO_ENABLED", "0");
         run(build);
     })
     .await
