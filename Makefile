@@ -43,12 +43,10 @@ demo: ## Watch the whole pipeline, no broker needed [CAMERAS=4 FRAMES=dir DURATI
 		$(if $(CAMERAS),--cameras '$(CAMERAS)') $(if $(FRAMES),--frames '$(FRAMES)') \
 		$(if $(DURATION),--duration '$(DURATION)') $(if $(PORT),--port '$(PORT)')
 
-test: setup ## Run everything that CI runs: format, lints, tests with a real broker and browser; as root a Kubernetes, too
+test: setup ## Run everything that CI runs: format, lints, tests with a real broker, browser and Kubernetes API server
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	$(CARGO) test --locked $(TEST_FEATURES)
-	@if [ "$$(id -u)$$(uname -s)" = 0Linux ]; then scripts/setup.sh e2e; fi
-	E2E_BINARY="$${CARGO_TARGET_DIR:-target}/debug/stream-processor" tests/e2e/run.sh --where-possible
 
 e2e: ## Run the image in a real Kubernetes: one node made here, as root, or E2E_KUBECONFIG and E2E_IMAGE [SCENARIOS=restricted]
 ifeq ($(E2E_KUBECONFIG),)
