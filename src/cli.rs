@@ -605,6 +605,8 @@ impl<S: SettingScope> Args for SettingFlags<S> {
         let env_file = Arg::new(ENV_FILE)
             .long(ENV_FILE)
             .value_name("FILE")
+            // As the settings themselves: --help has room for it.
+            .hide_short_help(true)
             .value_parser(clap::value_parser!(PathBuf))
             .help("File of NAME=value lines to read instead of .env in the working folder");
         S::GROUPS.iter().fold(command.arg(env_file), |command, group| {
