@@ -6,7 +6,7 @@
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::build::Child;
 use super::conditions::Obstacle;
@@ -36,12 +36,22 @@ fn plan(child: &Child, found: Option<&DynamicObject>, uid: &str) -> Plan {
         return Plan::Foreign;
     }
     let applied = found.annotations().get(ANNOTATION_APPLIED);
-    let value = serde_json::to_value(found).unwrap_or_default();
-    if applied == Some(&child.digest) && stands(&child.object, &value) {
+    if applied == Some(&child.digest) && stands(&child.object, &whole(found, child)) {
         Plan::Leave
     } else {
         Plan::Mend
     }
+}
+
+/// The object with its kind, which those of a list come without: they were asked for by it.
+fn whole(found: &DynamicObject, child: &Child) -> Value {
+    let mut value = serde_json::to_value(found).unwrap_or_default();
+    if let (None, Some(fields)) = (&found.types, value.as_object_mut()) {
+        for name in ["apiVersion", "kind"] {
+            fields.insert(name.into(), child.object[name].clone());
+        }
+    }
+    value
 }
 
 /// Puts every child in force; one that fails does not keep the others from it.
@@ -211,8 +221,6 @@ pub fn said(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::operator::build::{Inputs, children, fixture};
 
@@ -239,6 +247,14 @@ mod tests {
         assert_eq!(plan(&child, Some(&more), "u-1"), Plan::Leave);
         let fewer = live(&child, |object| object["spec"]["replicas"] = json!(1));
         assert_eq!(plan(&child, Some(&fewer), "u-1"), Plan::Mend);
+    }
+
+    #[test]
+    fn what_was_listed_and_so_came_without_its_kind_is_left_alone() {
+        let child = consumer();
+        let mut listed = live(&child, |_| {});
+        listed.types = None;
+        assert_eq!(plan(&child, Some(&listed), "u-1"), Plan::Leave);
     }
 
     #[test]
