@@ -184,10 +184,10 @@ impl Backend for Objects {
 
     /// Up to a thousand with one request where the server can do that.
     fn remove_all(&self, paths: &[String]) -> Result<Vec<bool>, StoreError> {
-        let io = |path: &str, source| StoreError::io("remove", path.into(), source);
-        let locate = |path: &String| self.location(path).map_err(|e| io(path, e));
+        let locate = |path: &String| {
+            self.location(path).map_err(|e| StoreError::io("remove", path.into(), e))
+        };
         let locations = paths.iter().map(locate).collect::<Result<Vec<_>, _>>()?;
-        let Some(first) = paths.first() else { return Ok(Vec::new()) };
         let removed =
             self.bucket.delete_stream(stream::iter(locations.into_iter().map(Ok)).boxed());
         let ignore_absent = |result| match result {
@@ -195,7 +195,11 @@ impl Backend for Objects {
             Err(error) => Err(error),
         };
         let all = removed.map(ignore_absent).try_collect::<Vec<()>>();
-        self.runtime.block_on(all).map_err(|e| io(first, io_error(e)))?;
+        if self.runtime.block_on(all).is_err() {
+            // To some servers what another has removed meanwhile is an error of such a request,
+            // in words of their own. Asked for one by one it is none, and other errors come again.
+            paths.iter().try_for_each(|path| self.remove(path).map(drop))?;
+        }
         Ok(vec![true; paths.len()])
     }
 
