@@ -54,8 +54,13 @@ fn open(inner: &Inner, key: &DeviceKey) -> Result<DeviceState, StoreError> {
     folder.prepare()?;
     let _lock = folder.lock(inner.settings.lock_wait)?;
     folder.clear_temporaries(true)?;
-    let Some((mut state, file)) = folder.stored_state()? else {
-        return begin(&folder, inner.settings.target_duration_secs);
+    let (mut state, file) = match folder.stored_state()? {
+        Some(stored) => stored,
+        None => match begin(&folder, inner.settings.target_duration_secs) {
+            Ok(state) => return Ok(state),
+            // Nothing locks a bucket: another worker may have begun it since the first look.
+            Err(error) => folder.stored_state()?.ok_or(error)?,
+        },
     };
     if state.target_duration_secs != inner.settings.target_duration_secs {
         tracing::info!(
