@@ -13,6 +13,7 @@ use stream_processor::cli::{
 use stream_processor::cmd;
 use stream_processor::config::{Config, Sources};
 use stream_processor::logging;
+use stream_processor::model::causes;
 
 /// What `sysexits` calls wrong usage is 2 with clap; wrong settings are the same mistake.
 const EXIT_USAGE: u8 = 2;
@@ -179,6 +180,6 @@ fn run(command: impl Future<Output = Result<(), cmd::CommandError>>) -> ExitCode
 
 /// Says why, cause by cause.
 fn fail(error: &dyn Error, code: u8) -> ExitCode {
-    eprintln!("stream-processor: {}", cmd::causes(error));
+    eprintln!("stream-processor: {}", causes(error));
     ExitCode::from(code)
 }

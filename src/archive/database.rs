@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::document::Document;
-use crate::model::{DeviceKey, Secret, SessionId, UtcMillis};
+use crate::model::{DeviceKey, Secret, SessionId, UtcMillis, causes};
 
 /// How long the server may take to let us in, where the URL does not say it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,17 +128,6 @@ impl DatabaseError {
             _ => Self::Statement(said),
         }
     }
-}
-
-/// An error and what led to it, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        said += &format!(": {error}");
-        cause = error.source();
-    }
-    said
 }
 
 /// The table. One statement, or one device's rows, at a time.

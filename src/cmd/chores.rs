@@ -17,11 +17,11 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::CommandError;
 use super::ops::Ops;
-use super::{CommandError, causes};
 use crate::config::MetricsConfig;
 use crate::http::{Condition, Health, Metrics, Part};
-use crate::model::{Clock, DeviceKey, SystemClock};
+use crate::model::{Clock, DeviceKey, SystemClock, causes};
 use crate::store::StoreError;
 
 /// A run that lists a large bucket takes some seconds between two beats, and one that removes a

@@ -46,20 +46,6 @@ impl CommandError {
     }
 }
 
-/// What an error says, and what led to it as far as it has not said so itself.
-pub fn causes(error: &dyn Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !said.contains(&more) {
-            said += &format!(": {more}");
-        }
-        cause = error.source();
-    }
-    said
-}
-
 /// What a command has to say to whoever started it goes to stdout; the log is on stderr.
 fn say(line: &str) {
     use std::io::Write;

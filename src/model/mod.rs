@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here does IO and nothing here imports another room.
 
 mod backoff;
+mod causes;
 mod clock;
 mod event;
 mod id;
@@ -10,6 +11,7 @@ mod instant;
 mod secret;
 
 pub use backoff::Backoff;
+pub use causes::causes;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::{ClaimedIds, EventError, FrameEvent, PlausibleTimes};
 pub use id::{ClientId, DeviceId, DeviceKey, EventId, IdError, SessionId};

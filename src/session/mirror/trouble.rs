@@ -2,6 +2,8 @@
 
 use redis::{ErrorKind, RedisError};
 
+use crate::model::causes;
+
 /// Every reason there is: a metric's label.
 pub const REASONS: [&str; 10] = [
     "connection",
@@ -113,18 +115,4 @@ impl RedisTrouble {
             _ => Self::new("refused", format!("Redis refuses: {said}")),
         }
     }
-}
-
-/// An error and what led to it, on one line.
-fn causes(error: &RedisError) -> String {
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !said.contains(&more) {
-            said += &format!(": {more}");
-        }
-        cause = error.source();
-    }
-    said
 }
