@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::super::auth::Viewed;
-use super::super::snapshot::{self, Span};
+use super::super::snapshot::{self, SnapshotError, Span};
 use super::answer;
 use super::{Playback, PlaybackError};
 use crate::archive::Document;
@@ -81,28 +81,31 @@ async fn master(
 ) -> Result<Response, PlaybackError> {
     let span = Span::from_query(query.as_deref().unwrap_or_default())?;
     let (key, session) = (viewed.key, viewed.session);
-    let file = session.clone().map_or(StreamFile::Playlist, StreamFile::ArchivePlaylist);
-    let cache_control = if session.is_some() { playback.kept() } else { "no-cache" };
+    let (file, cache_control) = playback.listing_of(session.clone());
     let content = playback.playlist(&key, file).await?;
     let text = std::str::from_utf8(&content.bytes).map_err(|_| PlaybackError::NotText)?;
     let part = span.map(|span| snapshot::of(text, span)).transpose()?;
-    let listing = Listing::read(part.as_deref().unwrap_or(text))
-        .map_err(snapshot::SnapshotError::Playlist)?;
+    let whole = read(text)?;
+    let part = part.as_deref().map(read).transpose()?;
+    let listing = part.as_ref().unwrap_or(&whole);
 
     let stream = (key, session);
     let known = playback.known(&stream);
     let (rates, formats) = {
         let mut known = known.lock().await;
-        let whole = Listing::read(text).map_err(snapshot::SnapshotError::Playlist)?;
         known.forget_what_has_gone(&whole);
-        known.weigh(&playback.0.store, &stream, &listing).await?;
-        known.look(&playback.0.store, &stream, &listing).await;
-        (known.rates(&listing), known.formats_of(&listing))
+        known.weigh(&playback.0.store, &stream, listing).await?;
+        known.look(&playback.0.store, &stream, listing).await;
+        (known.rates(listing), known.formats_of(listing))
     };
     let rates = rates.ok_or(PlaybackError::NotFound)?;
     let query = span.map(|span| format!("?{}", span.to_query())).unwrap_or_default();
     let master = multivariant::render(rates, &formats, &format!("playlist.m3u8{query}"));
     Ok(answered(master, cache_control, &headers))
+}
+
+fn read(text: &str) -> Result<Listing<'_>, SnapshotError> {
+    Listing::read(text).map_err(SnapshotError::Playlist)
 }
 
 fn answered(text: String, cache_control: &'static str, headers: &HeaderMap) -> Response {

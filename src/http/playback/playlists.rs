@@ -16,7 +16,7 @@ use super::super::snapshot::{self, Span};
 use super::answer::{self, Described};
 use super::shelf::{self, Content, Looked};
 use super::{Playback, PlaybackError};
-use crate::model::DeviceKey;
+use crate::model::{DeviceKey, SessionId};
 use crate::playlist::CONTENT_TYPE;
 use crate::store::{Fetched, StoreError, StreamFile};
 
@@ -31,34 +31,32 @@ const LEAST_GZIP_BYTES: usize = 128;
 
 pub(super) fn routes(router: Router<Playback>, device: &str) -> Router<Playback> {
     router
-        .route(&format!("{device}/hls/playlist.m3u8"), get(live))
-        .route(&format!("{device}/archives/{{session}}/playlist.m3u8"), get(archived))
+        .route(&format!("{device}/hls/playlist.m3u8"), get(playlist))
+        .route(&format!("{device}/archives/{{session}}/playlist.m3u8"), get(playlist))
 }
 
-async fn live(
+async fn playlist(
     State(playback): State<Playback>,
     viewed: Viewed,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, PlaybackError> {
     let span = Span::from_query(query.as_deref().unwrap_or_default())?;
-    let content = playback.playlist(&viewed.key, StreamFile::Playlist).await?;
-    playlist(content, span, "no-cache", &headers).await
-}
-
-async fn archived(
-    State(playback): State<Playback>,
-    viewed: Viewed,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, PlaybackError> {
-    let span = Span::from_query(query.as_deref().unwrap_or_default())?;
-    let file = viewed.session.map(StreamFile::ArchivePlaylist).ok_or(PlaybackError::NotFound)?;
+    let (file, cache_control) = playback.listing_of(viewed.session);
     let content = playback.playlist(&viewed.key, file).await?;
-    playlist(content, span, playback.kept(), &headers).await
+    answered(content, span, cache_control, &headers).await
 }
 
 impl Playback {
+    /// The playlist of a device, or of this archive of it, and for how long what is told of it
+    /// may be kept.
+    pub(super) fn listing_of(&self, session: Option<SessionId>) -> (StreamFile, &'static str) {
+        match session {
+            Some(session) => (StreamFile::ArchivePlaylist(session), self.kept()),
+            None => (StreamFile::Playlist, "no-cache"),
+        }
+    }
+
     /// A playlist as it is now, or was a moment ago.
     pub(super) async fn playlist(
         &self,
@@ -92,7 +90,7 @@ async fn compressed(bytes: Bytes) -> Option<Bytes> {
 }
 
 /// Answers with a playlist, or with the finished one of `span`.
-async fn playlist(
+async fn answered(
     content: Arc<Content>,
     span: Option<Span>,
     cache_control: &'static str,
