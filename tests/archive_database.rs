@@ -106,12 +106,7 @@ async fn a_failed_archive_is_a_row_that_says_so_until_it_is_made() {
     let server = PostgresServer::start().await;
     let base = tempfile::tempdir().unwrap();
     let (camera, _) = camera(base.path()).await;
-    let segments = hls(base.path()).join("segments");
-    let away = base.path().join("away");
-    std::fs::create_dir(&away).unwrap();
-    for name in media_names(4..8) {
-        std::fs::rename(segments.join(&name), away.join(&name)).unwrap();
-    }
+    let away = put_away(base.path(), 4..8);
     let archiver = camera.archiver_with(Some(database(&server.url())));
     let statuses = async || {
         assert!(archiver.flush(LIMIT).await);
@@ -121,9 +116,7 @@ async fn a_failed_archive_is_a_row_that_says_so_until_it_is_made() {
     };
     archiver.run_device(&key()).await.unwrap();
     assert_eq!(statuses().await, ["ready", "failed"]);
-    for name in media_names(4..8) {
-        std::fs::rename(away.join(&name), segments.join(&name)).unwrap();
-    }
+    away.bring_back();
     camera.advance(HOUR);
     archiver.run_device(&key()).await.unwrap();
     assert_eq!(statuses().await, ["ready", "ready"]);
@@ -272,12 +265,7 @@ async fn an_older_failure_is_never_put_in_the_place_of_a_newer_archive() {
     let server = PostgresServer::start().await;
     let base = tempfile::tempdir().unwrap();
     let (camera, _) = camera(base.path()).await;
-    let segments = hls(base.path()).join("segments");
-    let away = base.path().join("away");
-    std::fs::create_dir(&away).unwrap();
-    for name in media_names(4..8) {
-        std::fs::rename(segments.join(&name), away.join(&name)).unwrap();
-    }
+    let away = put_away(base.path(), 4..8);
     let first = camera.archiver_with(Some(database(&server.url())));
     first.run_device(&key()).await.unwrap();
     assert!(first.flush(LIMIT).await);
@@ -305,9 +293,7 @@ async fn an_older_failure_is_never_put_in_the_place_of_a_newer_archive() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // The row that waits says that it failed. Meanwhile another process archives the session.
-    for name in media_names(4..8) {
-        std::fs::rename(away.join(&name), segments.join(&name)).unwrap();
-    }
+    away.bring_back();
     camera.advance(HOUR);
     let second = camera.archiver_with(Some(database(&server.url())));
     assert_eq!(second.run_device(&key()).await.unwrap().archived, 1);

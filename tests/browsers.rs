@@ -17,6 +17,8 @@ mod consumer;
 mod crowd;
 #[path = "browsers/day.rs"]
 mod day;
+#[path = "support/encoder.rs"]
+mod encoder;
 #[path = "support/history.rs"]
 mod history;
 #[path = "browsers/live.rs"]

@@ -4,6 +4,8 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/encoder.rs"]
+mod encoder;
 #[path = "wall/footage.rs"]
 mod footage;
 #[path = "wall/master.rs"]

@@ -1,18 +1,20 @@
 //! The frames that everything is measured on: natural-looking pictures of several cameras, the
 //! same in every run.
 
+#[path = "../../tests/support/encoder.rs"]
+mod encoder;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use stream_processor::demo::Scene;
-use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality, StreamSoFar,
-};
-use stream_processor::media::timeline::TimelineSettings;
-use stream_processor::media::{Container, Playback};
+use stream_processor::encode::{EncodeJob, EncoderPool, JobFrame, PoolSettings, StreamSoFar};
 use stream_processor::model::UtcMillis;
+
+pub use encoder::encode_settings;
+use encoder::pool_settings;
 
 /// What every part of the bench may fail with.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -99,30 +101,11 @@ impl Footage {
     }
 }
 
-/// The worker's defaults.
-pub fn encode_settings() -> EncodeSettings {
-    EncodeSettings {
-        container: Container::Ts,
-        max_width: 1_920,
-        quality: Quality::Standard,
-        timeline: TimelineSettings {
-            playback: Playback::Realtime,
-            max_segment_millis: 33_499,
-            default_interval_millis: 5_000,
-            encoding: 1,
-        },
-        watermark: None,
-    }
-}
-
 /// A pool of that many helpers, as the worker has it.
 pub async fn pool(helpers: usize) -> Result<EncoderPool, Failure> {
     let settings = PoolSettings {
-        helpers,
-        encode: encode_settings(),
-        command: WORKER.into(),
         frame_time_limit: Duration::from_secs(30),
-        memory_limit_bytes: 1 << 30,
+        ..pool_settings(helpers, encode_settings())
     };
     Ok(EncoderPool::start(settings).await?)
 }

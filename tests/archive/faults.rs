@@ -39,15 +39,7 @@ async fn a_session_without_any_file_has_failed_until_they_are_back() {
     let base = tempfile::tempdir().unwrap();
     let camera = Camera::of(store(base.path()));
     camera.film(8, &[4]).await;
-    let segments = hls(base.path()).join("segments");
-    let away = base.path().join("away");
-    std::fs::create_dir(&away).unwrap();
-    let shift = |from: &std::path::Path, to: &std::path::Path| {
-        for name in media_names(0..4) {
-            std::fs::rename(from.join(&name), to.join(&name)).unwrap();
-        }
-    };
-    shift(&segments, &away);
+    let away = put_away(base.path(), 0..4);
     let outcome = camera.run().await;
     assert_eq!((outcome.archived, outcome.failed, outcome.waiting), (0, 1, 1));
     let document = camera.document(&session(0)).await.unwrap();
@@ -57,7 +49,7 @@ async fn a_session_without_any_file_has_failed_until_they_are_back() {
     );
     assert!(document.error.unwrap().contains("4 segments"));
     assert!(!camera.ledger().await.may_go(0));
-    shift(&away, &segments);
+    away.bring_back();
     let waiting = Outcome { waiting: 1, ..Outcome::default() };
     assert_eq!(camera.run().await, waiting, "not its turn yet");
     camera.advance(HOUR);

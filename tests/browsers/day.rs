@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stream_processor::demo::Scene;
-use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality, StreamSoFar,
-};
+use stream_processor::encode::{EncodeJob, EncodeSettings, EncoderPool, JobFrame, StreamSoFar};
 use stream_processor::media::timeline::TimelineSettings;
 use stream_processor::media::{Container, Playback};
 use stream_processor::model::{Clock, DeviceKey, EventId, SystemClock, UtcMillis};
@@ -17,6 +15,7 @@ use stream_processor::store::{DeviceState, FrameRecord, NewSegment, Store, Store
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::encoder::{encode_settings, pool_settings};
 use super::history::watch::Watcher;
 
 const INTERVAL_MILLIS: i64 = 5_000;
@@ -59,25 +58,11 @@ impl Day {
         segments: u64,
     ) -> Self {
         let device = DeviceKey::new("days", name).expect("a device's name");
-        let encode = EncodeSettings {
-            container,
-            max_width: 1_920,
-            quality: Quality::Standard,
-            timeline: TimelineSettings {
-                playback,
-                max_segment_millis: TARGET_SECS * 1_000 + 499,
-                default_interval_millis: 5_000,
-                encoding: 1,
-            },
-            watermark: None,
-        };
-        let pool = EncoderPool::start(PoolSettings {
-            helpers: 1,
-            encode,
-            command: env!("CARGO_BIN_EXE_stream-processor").into(),
-            frame_time_limit: Duration::from_secs(20),
-            memory_limit_bytes: 1 << 30,
-        });
+        let usual = encode_settings();
+        let max_segment_millis = TARGET_SECS * 1_000 + 499;
+        let timeline = TimelineSettings { playback, max_segment_millis, ..usual.timeline };
+        let encode = EncodeSettings { container, timeline, ..usual };
+        let pool = EncoderPool::start(pool_settings(1, encode));
         let settings =
             StoreSettings { target_duration_secs: TARGET_SECS, ..StoreSettings::default() };
         let store = Store::at(base, settings).expect("the storage");

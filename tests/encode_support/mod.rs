@@ -6,45 +6,30 @@
     reason = "values are small, or only their low bits count"
 )]
 
+#[path = "../support/encoder.rs"]
+mod encoder;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bytes::Bytes;
 use jpeg_encoder::{ColorType, SamplingFactor};
 use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncodedSegment, EncoderPool, JobFrame, PoolSettings, Quality,
-    StreamSoFar,
+    EncodeJob, EncodeSettings, EncodedSegment, EncoderPool, JobFrame, PoolSettings, StreamSoFar,
 };
 use stream_processor::media::timeline::TimelineSettings;
-use stream_processor::media::{Container, Playback};
 use stream_processor::model::UtcMillis;
 
 pub const START: UtcMillis = UtcMillis(1_769_846_400_000);
 
 pub fn encode_settings() -> EncodeSettings {
-    EncodeSettings {
-        container: Container::Ts,
-        max_width: 1920,
-        quality: Quality::Standard,
-        timeline: TimelineSettings {
-            playback: Playback::Realtime,
-            max_segment_millis: 45_000,
-            default_interval_millis: 5_000,
-            encoding: 1,
-        },
-        watermark: None,
-    }
+    let usual = encoder::encode_settings();
+    let timeline = TimelineSettings { max_segment_millis: 45_000, ..usual.timeline };
+    EncodeSettings { timeline, ..usual }
 }
 
 pub fn pool_settings(helpers: usize) -> PoolSettings {
-    PoolSettings {
-        helpers,
-        encode: encode_settings(),
-        command: env!("CARGO_BIN_EXE_stream-processor").into(),
-        frame_time_limit: Duration::from_secs(20),
-        memory_limit_bytes: 1 << 30,
-    }
+    encoder::pool_settings(helpers, encode_settings())
 }
 
 pub async fn pool(helpers: usize) -> EncoderPool {

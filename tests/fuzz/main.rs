@@ -10,6 +10,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
 mod checks;
+#[path = "../support/encoder.rs"]
+mod encoder;
 mod material;
 mod mutate;
 
@@ -17,7 +19,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use mutate::Random;
-use stream_processor::encode::{EncoderPool, PoolSettings};
+use stream_processor::encode::EncoderPool;
 
 /// Nothing that is given in takes a thousandth of it.
 const HANG: Duration = Duration::from_secs(60);
@@ -133,13 +135,7 @@ fn any_playlist_is_read_back_or_refused() {
 /// What the libraries do with a picture in their own process, behind its limits.
 #[tokio::test]
 async fn any_picture_leaves_the_helper_at_work() {
-    let settings = PoolSettings {
-        helpers: 1,
-        encode: checks::encode_settings(),
-        command: env!("CARGO_BIN_EXE_stream-processor").into(),
-        frame_time_limit: Duration::from_secs(20),
-        memory_limit_bytes: 1 << 30,
-    };
+    let settings = encoder::pool_settings(1, checks::encode_settings());
     let pool = EncoderPool::start(settings).await.unwrap();
     let (corpus, words) = material::of("jpeg");
     for seed in Seeds::new("helper", 150) {

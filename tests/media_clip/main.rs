@@ -7,6 +7,8 @@
 #[path = "../support/browser.rs"]
 mod browser;
 mod chromium;
+#[path = "../support/encoder.rs"]
+mod encoder;
 mod exact;
 mod material;
 mod screen;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jpeg_encoder::{ColorType, SamplingFactor};
 use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncodedSegment, Encoder, JobFrame, Quality, StreamSoFar,
+    EncodeJob, EncodeSettings, EncodedSegment, Encoder, JobFrame, StreamSoFar,
 };
 use stream_processor::media::clip::{
     Clip, ClipError, ClipPlan, ClipSpan, ListedSegment, SegmentBytes,
@@ -11,6 +11,8 @@ use stream_processor::media::clip::{
 use stream_processor::media::timeline::{TICKS_PER_MILLI, TimelineSettings};
 use stream_processor::media::{Container, Playback};
 use stream_processor::model::UtcMillis;
+
+use super::encoder::encode_settings;
 
 pub const START: UtcMillis = UtcMillis(1_769_846_400_250);
 
@@ -33,18 +35,9 @@ pub struct Stream {
 impl Stream {
     /// Encodes each group of frames as a job of its own, as the worker does.
     pub fn of(container: Container, playback: Playback, groups: &[Vec<Shot>]) -> Self {
-        let settings = EncodeSettings {
-            container,
-            max_width: 1_920,
-            quality: Quality::Standard,
-            watermark: None,
-            timeline: TimelineSettings {
-                playback,
-                max_segment_millis: 33_499,
-                default_interval_millis: 5_000,
-                encoding: 1,
-            },
-        };
+        let usual = encode_settings();
+        let timeline = TimelineSettings { playback, ..usual.timeline };
+        let settings = EncodeSettings { container, timeline, ..usual };
         let mut encoder = Encoder::new(settings).unwrap();
         let mut timeline = None;
         let mut segments = Vec::new();

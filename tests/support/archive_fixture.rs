@@ -151,6 +151,35 @@ pub fn media_names(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
     numbers.into_iter().map(media_name).collect()
 }
 
+/// Media files that lie elsewhere for a while.
+pub struct Away {
+    segments: PathBuf,
+    elsewhere: PathBuf,
+    names: Vec<String>,
+}
+
+/// Moves the media files of these segments out of the stream.
+pub fn put_away(base: &Path, numbers: impl IntoIterator<Item = u64>) -> Away {
+    let segments = hls(base).join("segments");
+    let away = Away { segments, elsewhere: base.join("away"), names: media_names(numbers) };
+    std::fs::create_dir(&away.elsewhere).unwrap();
+    away.shift(&away.segments, &away.elsewhere);
+    away
+}
+
+impl Away {
+    /// Moves them back.
+    pub fn bring_back(self) {
+        self.shift(&self.elsewhere, &self.segments);
+    }
+
+    fn shift(&self, from: &Path, to: &Path) {
+        for name in &self.names {
+            std::fs::rename(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
 /// The folder of the device.
 pub fn device_folder(base: &Path) -> PathBuf {
     base.join("client_ids/client-1/device_id/camera-1")

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use jpeg_encoder::{ColorType, Encoder};
 use stream_processor::archive::{ArchiveSettings, Archiver};
 use stream_processor::demo::Scene;
-use stream_processor::encode::{
-    EncodeJob, EncodeSettings, EncoderPool, JobFrame, PoolSettings, Quality, StreamSoFar,
-};
-use stream_processor::media::timeline::{Timeline, TimelineSettings};
-use stream_processor::media::{Container, Playback};
+use stream_processor::encode::{EncodeJob, EncodeSettings, EncoderPool, JobFrame, StreamSoFar};
+use stream_processor::media::Container;
+use stream_processor::media::timeline::Timeline;
 use stream_processor::model::{DeviceKey, EventId, SystemClock, UtcMillis};
 use stream_processor::store::{FrameRecord, NewSegment, Store, StoreSettings};
+
+use super::encoder::{encode_settings, pool_settings};
 
 pub const INTERVAL_MILLIS: i64 = 5_000;
 const FRAMES: usize = 6;
@@ -40,26 +40,8 @@ pub struct Footage {
 
 /// Encodes frames as the worker does.
 pub async fn encoder(container: Container) -> EncoderPool {
-    let encode = EncodeSettings {
-        container,
-        max_width: 1_920,
-        quality: Quality::Standard,
-        timeline: TimelineSettings {
-            playback: Playback::Realtime,
-            max_segment_millis: 33_499,
-            default_interval_millis: 5_000,
-            encoding: 1,
-        },
-        watermark: None,
-    };
-    let pool = EncoderPool::start(PoolSettings {
-        helpers: 1,
-        encode,
-        command: env!("CARGO_BIN_EXE_stream-processor").into(),
-        frame_time_limit: Duration::from_secs(20),
-        memory_limit_bytes: 1 << 30,
-    });
-    pool.await.unwrap()
+    let encode = EncodeSettings { container, ..encode_settings() };
+    EncoderPool::start(pool_settings(1, encode)).await.unwrap()
 }
 
 impl Footage {
