@@ -9,6 +9,8 @@ mod cluster;
 #[path = "support/servers/mod.rs"]
 mod servers;
 
+#[path = "operator/api_server.rs"]
+mod api_server;
 #[path = "operator/children.rs"]
 mod children;
 #[path = "operator/definitions.rs"]
@@ -17,7 +19,11 @@ mod definitions;
 mod fleet;
 #[path = "operator/leaders.rs"]
 mod leaders;
+#[path = "operator/proxy.rs"]
+mod proxy;
 #[path = "operator/rig.rs"]
 mod rig;
+#[path = "operator/rights.rs"]
+mod rights;
 #[path = "operator/troubles.rs"]
 mod troubles;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::apply::said;
+use super::apply::{hindered, said};
 use super::build::digest;
 use super::conditions::Obstacle;
 use super::context::Context;
@@ -59,11 +59,7 @@ async fn read(
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &of.namespace);
     let secret = secrets.get_opt(name).await.map_err(|error| {
-        let text = format!("cannot read the secret {name}: {}", said(&error));
-        match error {
-            kube::Error::Api(status) if status.is_forbidden() => Obstacle::Forbidden(text),
-            _ => Obstacle::Failed(text),
-        }
+        hindered(format!("cannot read the secret {name}: {}", said(&error)), &error)
     })?;
     let data = secret.and_then(|secret| secret.data).unwrap_or_default();
     let digest = data.get(key).map(|value| digest(&value.0));

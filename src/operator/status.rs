@@ -23,6 +23,8 @@ pub async fn write(
     object: &StreamProcessor,
     status: &StreamProcessorStatus,
 ) -> kube::Result<()> {
+    // Older definitions do not take all of it, and say so of the whole.
+    let status = &context.definitions().fitting(status);
     if object.status.as_ref() == Some(status) {
         return Ok(());
     }
@@ -32,7 +34,10 @@ pub async fn write(
     let patch = json!({
         "apiVersion": format!("{GROUP}/v1alpha1"),
         "kind": "StreamProcessor",
-        "metadata": {"name": name, "uid": object.uid()},
+        // What has changed since it was looked at is looked at again.
+        "metadata": {
+            "name": name, "uid": object.uid(), "resourceVersion": object.resource_version(),
+        },
         "status": status,
     });
     let params = PatchParams::apply(STATUS_MANAGER).force();
@@ -85,7 +90,7 @@ fn turns(before: &[Condition], now: &[Condition]) -> Vec<Event> {
 /// An event that cannot be told is no reason to fail.
 async fn publish(context: &Context, object: ObjectReference, event: &Event) {
     if let Err(error) = context.recorder.publish(event, &object).await {
-        tracing::warn!(%error, reason = event.reason, "an event could not be told");
+        tracing::debug!(%error, reason = event.reason, "an event could not be told");
     }
 }
 

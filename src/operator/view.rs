@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::core::{DynamicObject, PartialObjectMeta};
@@ -44,9 +46,19 @@ pub struct View {
     secrets: Store<PartialObjectMeta<Secret>>,
     claims: Store<PartialObjectMeta<PersistentVolumeClaim>>,
     children: BTreeMap<Kind, Store<DynamicObject>>,
+    listed: Arc<AtomicBool>,
 }
 
 impl View {
+    /// Whether everything has been listed once.
+    pub fn is_listed(&self) -> bool {
+        // Once ready, a store stays so.
+        if !self.listed.load(Ordering::Relaxed) && self.ready().now_or_never().is_some() {
+            self.listed.store(true, Ordering::Relaxed);
+        }
+        self.listed.load(Ordering::Relaxed)
+    }
+
     /// A child by its name.
     pub fn child(&self, kind: Kind, namespace: &str, name: &str) -> Option<DynamicObject> {
         let key = ObjectRef::new_with(name, kind.resource()).within(namespace);
@@ -79,7 +91,7 @@ impl View {
         namespace: &str,
         label: &str,
         value: &str,
-    ) -> Vec<std::sync::Arc<K>>
+    ) -> Vec<Arc<K>>
     where
         K: Resource<DynamicType = ()> + Clone + 'static,
     {
@@ -89,9 +101,8 @@ impl View {
         })
     }
 
-    /// Waits until everything has been listed once: before that, what is there would be taken
-    /// for missing.
-    pub async fn ready(&self) {
+    /// Until everything has been listed once.
+    async fn ready(&self) {
         let _ = self.processors.wait_until_ready().await;
         let _ = self.slices.wait_until_ready().await;
         let _ = self.pods.wait_until_ready().await;
@@ -120,12 +131,20 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Begins to watch one namespace, or all. News of devices is gathered for `gather`.
-    pub fn start(client: &Client, namespace: Option<&str>, gather: Duration) -> Self {
+    /// Begins to watch one namespace, or all. News of devices is gathered for `gather`; a watch is
+    /// begun anew after `renew`, so that one whose connection died unseen is not for longer deaf.
+    pub fn start(
+        client: &Client,
+        namespace: Option<&str>,
+        gather: Duration,
+        renew: Duration,
+    ) -> Self {
         let (ask, queue) = mpsc::channel(QUEUE);
         let mut start = Starting { client, namespace, ask: ask.clone(), tasks: JoinSet::new() };
-        let ours = watcher::Config::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
-        let processors = start.watch((), watcher::Config::default(), |object: &StreamProcessor| {
+        let secs = u32::try_from(renew.as_secs()).unwrap_or(u32::MAX);
+        let all = watcher::Config::default().timeout(secs.clamp(1, 290));
+        let ours = all.clone().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+        let processors = start.watch((), all.clone(), |object: &StreamProcessor| {
             vec![ObjectRef::from_obj(object)]
         });
         let of_instance = |labels: &BTreeMap<String, String>, namespace: Option<String>| {
@@ -157,7 +176,7 @@ impl Watches {
         let (of_secret, of_claim) = (naming.clone(), naming);
         let secrets = start.watch(
             (),
-            watcher::Config::default(),
+            all.clone(),
             move |secret: &PartialObjectMeta<Secret>| {
                 let name = secret.name_any();
                 of_secret(secret.namespace(), &|references| references.name_secret(&name))
@@ -165,7 +184,7 @@ impl Watches {
         );
         let claims = start.watch(
             (),
-            watcher::Config::default(),
+            all.clone(),
             move |claim: &PartialObjectMeta<PersistentVolumeClaim>| {
                 let name = claim.name_any();
                 of_claim(claim.namespace(), &|references| references.claim.as_ref() == Some(&name))
@@ -173,7 +192,7 @@ impl Watches {
         );
         let direct =
             std::mem::replace(&mut start.ask, gathered(&mut start.tasks, ask.clone(), gather));
-        let slices = start.watch((), watcher::Config::default(), |slice: &DeviceSlice| {
+        let slices = start.watch((), all, |slice: &DeviceSlice| {
             let name = slice.labels().get(LABEL_PROCESSOR).cloned();
             name.zip(slice.namespace())
                 .map(|(name, namespace)| ObjectRef::new(&name).within(&namespace))
@@ -182,7 +201,8 @@ impl Watches {
         });
         drop(direct);
         let tasks = start.tasks;
-        let view = View { processors, slices, pods, secrets, claims, children };
+        let listed = Arc::default();
+        let view = View { processors, slices, pods, secrets, claims, children, listed };
         Self { view, queue, ask, tasks }
     }
 
@@ -263,8 +283,9 @@ impl Starting<'_> {
                         }
                     }
                     Err(error) => {
+                        // What is wrong with the API server is told once, where it is asked.
                         let kind = std::any::type_name::<K>();
-                        tracing::warn!(%error, kind, "a watch was interrupted: it goes on by itself");
+                        tracing::debug!(%error, kind, "a watch was interrupted: it goes on by itself");
                     }
                 }
             }
