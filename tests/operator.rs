@@ -6,8 +6,12 @@
 
 #[path = "support/cluster/mod.rs"]
 mod cluster;
+#[path = "support/fleet.rs"]
+mod film;
 #[path = "support/servers/mod.rs"]
 mod servers;
+#[path = "support/store_fixture.rs"]
+mod store_fixture;
 
 #[path = "operator/api_server.rs"]
 mod api_server;
@@ -25,5 +29,7 @@ mod proxy;
 mod rig;
 #[path = "operator/rights.rs"]
 mod rights;
+#[path = "operator/silent.rs"]
+mod silent;
 #[path = "operator/troubles.rs"]
 mod troubles;

@@ -172,7 +172,8 @@ fn scaled(of: &Validated, context: &Context, summary: &Summary) -> Option<Decisi
     let deployment = deployment(context, &of.namespace, &Component::Consumer.name(&of.name));
     let current = deployment.and_then(|d| d.spec.and_then(|spec| spec.replicas));
     let current = current.unwrap_or(spec.min_replicas);
-    let devices = summary.counts.map(|counts| counts.total - counts.offline);
+    let devices = summary.counts.filter(|_| summary.workers_told);
+    let devices = devices.map(|counts| counts.total - counts.offline);
     Some(context.scale(&of.uid, |memory, load| {
         decide(spec, current, Load { devices, ..load }, memory, context.clock.uptime())
     }))

@@ -24,8 +24,9 @@ pub async fn write(
     status: &StreamProcessorStatus,
 ) -> kube::Result<()> {
     // Older definitions do not take all of it, and say so of the whole.
-    let status = &context.definitions().fitting(status);
-    if object.status.as_ref() == Some(status) {
+    let fitting = context.definitions().fitting(status).map_err(kube::Error::SerdeError)?;
+    let as_kept = serde_json::from_value(fitting.clone()).map_err(kube::Error::SerdeError)?;
+    if object.status.as_ref() == Some(&as_kept) {
         return Ok(());
     }
     let namespace = object.namespace().unwrap_or_default();
@@ -38,7 +39,7 @@ pub async fn write(
         "metadata": {
             "name": name, "uid": object.uid(), "resourceVersion": object.resource_version(),
         },
-        "status": status,
+        "status": fitting,
     });
     let params = PatchParams::apply(STATUS_MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(&patch)).await {

@@ -31,11 +31,14 @@ pub struct Rig {
     pub client: Client,
 }
 
+/// The definitions of this version, as JSON.
+pub fn current_definitions() -> Vec<Value> {
+    definitions().iter().map(|definition| serde_json::to_value(definition).unwrap()).collect()
+}
+
 /// Installs the definitions.
 async fn install(cluster: &ControlPlane) {
-    let text: Vec<String> =
-        definitions().iter().map(|d| serde_yaml::to_string(d).unwrap()).collect();
-    cluster.apply(text.join("---\n")).await;
+    cluster.apply(list_of(&current_definitions())).await;
     for kind in ["streamprocessors", "deviceslices"] {
         let name = format!("crd/{kind}.streamhub.microboxlabs.com");
         cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
@@ -50,6 +53,11 @@ pub async fn shared() -> &'static ControlPlane {
     let cluster = ControlPlane::shared().await;
     INSTALLED.get_or_init(|| install(cluster)).await;
     cluster
+}
+
+/// Several objects as one manifest.
+pub fn list_of(objects: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
 
 impl Rig {
@@ -78,6 +86,29 @@ impl Rig {
         let kubeconfig =
             self.cluster.service_account_kubeconfig(SYSTEM, "stream-processor-operator").await;
         Operator::start(&kubeconfig, identity, more)
+    }
+
+    /// The same under another account with the same rights, so that the audit log tells it apart;
+    /// gives its user as well.
+    pub async fn operator_as(&self, account: &str, more: &[(&str, &str)]) -> (Operator, String) {
+        let meta = json!({"name": account, "namespace": SYSTEM});
+        self.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})).await;
+        for (binding, kind) in [("RoleBinding", "Role"), ("ClusterRoleBinding", "ClusterRole")] {
+            let mut meta = meta.clone();
+            if kind == "ClusterRole" {
+                meta.as_object_mut().unwrap().remove("namespace");
+            }
+            let group = "rbac.authorization.k8s.io";
+            self.apply(&json!({
+                "apiVersion": format!("{group}/v1"), "kind": binding, "metadata": meta,
+                "roleRef": {"apiGroup": group, "kind": kind, "name": "stream-processor-operator"},
+                "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": SYSTEM}],
+            }))
+            .await;
+        }
+        let kubeconfig = self.cluster.service_account_kubeconfig(SYSTEM, account).await;
+        let user = format!("system:serviceaccount:{SYSTEM}:{account}");
+        (Operator::start(&kubeconfig, account, more), user)
     }
 
     /// The same by way of a proxy.

@@ -37,9 +37,9 @@ fn rules(of_lease: bool) -> Vec<PolicyRule> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/operator/rbac.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let kind = if of_lease { "Role" } else { "ClusterRole" };
-    let objects = serde_yaml::Deserializer::from_str(&text)
+    let mut objects = serde_yaml::Deserializer::from_str(&text)
         .map(|document| <Value as serde::Deserialize>::deserialize(document).unwrap());
-    let role = objects.into_iter().find(|object| object["kind"] == kind).unwrap();
+    let role = objects.find(|object| object["kind"] == kind).unwrap();
     serde_json::from_value(role["rules"].clone()).unwrap()
 }
 
