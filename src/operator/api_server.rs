@@ -120,9 +120,9 @@ impl ApiServer {
             self.read_refusal(&asked, parts.status, &bytes);
             Ok(Response::from_parts(parts, Body::from(bytes)))
         });
-        let answer = answer.await.unwrap_or_else(|_| {
-            Err(Error::Service(Unanswered::Silent(patience).into()))
-        });
+        let answer = answer
+            .await
+            .unwrap_or_else(|_| Err(Error::Service(Unanswered::Silent(patience).into())));
         self.note(&asked, &answer);
         answer
     }

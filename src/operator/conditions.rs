@@ -110,7 +110,9 @@ pub fn conditions(
         (None, _) => (false, "Unhindered", "nothing needs a person".into()),
     };
     let reconciling = match (obstacle, &rollout) {
-        (Some(o @ (Obstacle::Failed(_) | Obstacle::Away(_))), _) => (true, o.reason(), o.message().to_owned()),
+        (Some(o @ (Obstacle::Failed(_) | Obstacle::Away(_))), _) => {
+            (true, o.reason(), o.message().to_owned())
+        }
         (_, Rollout::UnderWay(what)) if !stalled.0 => (true, "RollingOut", what.clone()),
         (Some(Obstacle::Paused), _) => (false, "Paused", Obstacle::Paused.message().to_owned()),
         _ => (false, "UpToDate", "what runs is what the spec says".into()),

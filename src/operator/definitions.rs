@@ -50,7 +50,8 @@ impl Installed {
             }
             let wants_status = version.is_some_and(|v| v.subresources.is_some());
             let plural = &definition.spec.names.plural;
-            let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{plural}/{{name}}");
+            let path =
+                format!("/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{plural}/{{name}}");
             let has_status = document["paths"].get(format!("{path}/status")).is_some();
             if wants_status && schemas.contains_key(kind) && !has_status {
                 lacking.push(format!("the subresource status of {kind}"));
@@ -173,7 +174,9 @@ mod tests {
             schema["x-kubernetes-group-version-kind"] = of;
             document["components"]["schemas"][format!("com.{kind}")] = schema;
             let plural = &definition.spec.names.plural;
-            let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{plural}/{{name}}/status");
+            let path = format!(
+                "/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{plural}/{{name}}/status"
+            );
             document["paths"][path] = json!({});
         }
         change(&mut document);
@@ -199,7 +202,10 @@ mod tests {
     fn what_older_definitions_lack_is_named_and_left_out_of_the_status() {
         let installed = Installed::read(&served(|document| {
             remove(document, "/com.StreamProcessor/properties/status/properties/backlog");
-            remove(document, "/com.StreamProcessor/properties/spec/properties/archive/properties/enabled");
+            remove(
+                document,
+                "/com.StreamProcessor/properties/spec/properties/archive/properties/enabled",
+            );
             remove(document, "/com.DeviceSlice/properties/devices/items/properties/error");
             document["components"]["schemas"]["com.DeviceSlice"]["properties"]["devices"]["items"]
                 ["properties"]["state"]["enum"] = json!(["live", "late", "offline"]);
@@ -215,10 +221,7 @@ mod tests {
             assert!(said.contains(named), "{named}: {said}");
         }
         let status = StreamProcessorStatus { backlog: Some(1), replicas: 2, ..Default::default() };
-        assert_eq!(
-            installed.fitting(&status).unwrap(),
-            json!({"replicas": 2, "readyReplicas": 0})
-        );
+        assert_eq!(installed.fitting(&status).unwrap(), json!({"replicas": 2, "readyReplicas": 0}));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ObjectMeta, PostParams};
 use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +85,9 @@ impl Elector {
                 Ok(Err(error)) if begins => {
                     tracing::warn!(%error, "the Lease cannot be read or written");
                 }
-                Err(_) if begins => tracing::warn!("the API server does not answer about the Lease"),
+                Err(_) if begins => {
+                    tracing::warn!("the API server does not answer about the Lease")
+                }
                 Ok(Err(_)) | Err(_) => {}
             }
             tokio::select! {

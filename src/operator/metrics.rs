@@ -1,7 +1,9 @@
 //! The operator's own metrics, on a registry of their own.
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::crd::{DeviceCounts, DeviceState};
 use super::kinds::Kind;
@@ -76,15 +78,15 @@ impl OperatorMetrics {
             .buckets(RECONCILE_SECS.to_vec());
         let reconcile_secs = Histogram::with_opts(opts)?;
         registry.register(Box::new(reconcile_secs.clone()))?;
-        let help = "Requests to the API server that it did not answer as it should, by what was wrong.";
+        let help =
+            "Requests to the API server that it did not answer as it should, by what was wrong.";
         let api_failures = IntCounterVec::new(options("api_failures_total", help), &["trouble"])?;
         for trouble in Trouble::ALL {
             api_failures.with_label_values(&[trouble.as_str()]);
         }
         registry.register(Box::new(api_failures.clone()))?;
         let help = "Devices of a StreamProcessor by how they are; only of the operator that leads.";
-        let devices =
-            IntGaugeVec::new(options("devices", help), &["namespace", "name", "state"])?;
+        let devices = IntGaugeVec::new(options("devices", help), &["namespace", "name", "state"])?;
         registry.register(Box::new(devices.clone()))?;
         Ok(Self {
             reconciles: counter("reconciles_total", "Looks at a StreamProcessor.")?,

@@ -236,7 +236,12 @@ mod tests {
         for (method, path, watches, wanted) in [
             ("GET", "/api/v1/secrets", true, right("watch", "secrets", "", None)),
             ("GET", "/api/v1/secrets", false, right("list", "secrets", "", None)),
-            ("GET", "/api/v1/namespaces/a/secrets/b", false, right("get", "secrets", "", Some("a"))),
+            (
+                "GET",
+                "/api/v1/namespaces/a/secrets/b",
+                false,
+                right("get", "secrets", "", Some("a")),
+            ),
             (
                 "PATCH",
                 "/apis/streamhub.microboxlabs.com/v1alpha1/namespaces/a/streamprocessors/b/status",

@@ -86,12 +86,7 @@ impl View {
     }
 
     /// The objects that have been seen of a label's value in a namespace.
-    pub fn of_label<K>(
-        store: &Store<K>,
-        namespace: &str,
-        label: &str,
-        value: &str,
-    ) -> Vec<Arc<K>>
+    pub fn of_label<K>(store: &Store<K>, namespace: &str, label: &str, value: &str) -> Vec<Arc<K>>
     where
         K: Resource<DynamicType = ()> + Clone + 'static,
     {
@@ -144,9 +139,8 @@ impl Watches {
         let secs = u32::try_from(renew.as_secs()).unwrap_or(u32::MAX);
         let all = watcher::Config::default().timeout(secs.clamp(1, 290));
         let ours = all.clone().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
-        let processors = start.watch((), all.clone(), |object: &StreamProcessor| {
-            vec![ObjectRef::from_obj(object)]
-        });
+        let processors = start
+            .watch((), all.clone(), |object: &StreamProcessor| vec![ObjectRef::from_obj(object)]);
         let of_instance = |labels: &BTreeMap<String, String>, namespace: Option<String>| {
             labels
                 .get(LABEL_INSTANCE)
@@ -174,14 +168,10 @@ impl Watches {
             named.iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect::<Vec<Wanted>>()
         };
         let (of_secret, of_claim) = (naming.clone(), naming);
-        let secrets = start.watch(
-            (),
-            all.clone(),
-            move |secret: &PartialObjectMeta<Secret>| {
-                let name = secret.name_any();
-                of_secret(secret.namespace(), &|references| references.name_secret(&name))
-            },
-        );
+        let secrets = start.watch((), all.clone(), move |secret: &PartialObjectMeta<Secret>| {
+            let name = secret.name_any();
+            of_secret(secret.namespace(), &|references| references.name_secret(&name))
+        });
         let claims = start.watch(
             (),
             all.clone(),

@@ -96,9 +96,9 @@ impl Observer for Board {
 impl Witness for Board {
     fn saw(&self, device: &DeviceKey, state: &DeviceState) {
         let newest = state.recent.last().filter(|_| state.session.is_none());
-        let Some(newest) = newest.filter(|newest| {
-            self.clock.now().since(newest.committed_at) <= FORGET_AFTER
-        }) else {
+        let Some(newest) =
+            newest.filter(|newest| self.clock.now().since(newest.committed_at) <= FORGET_AFTER)
+        else {
             // It sends, which its worker tells, or it has been silent for too long.
             self.lock().remove(device);
             return;

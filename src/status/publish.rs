@@ -159,8 +159,7 @@ impl Publisher {
                 other => other.map(drop),
             };
         }
-        let worker =
-            says_so.then(|| WorkerReport { problem: self.problem.text.clone() });
+        let worker = says_so.then(|| WorkerReport { problem: self.problem.text.clone() });
         let slice = json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "DeviceSlice",

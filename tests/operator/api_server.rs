@@ -84,9 +84,8 @@ async fn an_api_server_that_asks_to_wait_or_is_broken_is_asked_later_and_told_of
     assert!(operator.metric(series).await.unwrap() >= 4.0);
 
     // Only one kind of child is: the condition says so, and the others are looked after.
-    let deployments = |seen: &crate::proxy::Seen| {
-        seen.method == "PATCH" && seen.path.contains("/deployments/")
-    };
+    let deployments =
+        |seen: &crate::proxy::Seen| seen.method == "PATCH" && seen.path.contains("/deployments/");
     let audit = rig.cluster.audit().since_now();
     let before = proxy.struck().len();
     proxy.disturb(Fault::Status(500, None), deployments);

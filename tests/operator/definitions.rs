@@ -194,8 +194,7 @@ async fn older_definitions_are_said_once_worked_with_and_healed_by_an_upgrade() 
     let operator = rig.operator("one", &[]).await;
     rig.apply(&object(&namespace, "fleet", &spec())).await;
 
-    let said =
-        rig.condition(&namespace, "fleet", ("Stalled", "True", "DefinitionsOutdated")).await;
+    let said = rig.condition(&namespace, "fleet", ("Stalled", "True", "DefinitionsOutdated")).await;
     for named in [
         "StreamProcessor.status.readyReplicas",
         "StreamProcessor.spec.watermark",

@@ -102,8 +102,12 @@ fn used(id: u32) -> Used {
 
 /// Slices written at the API server, and what the operator wrote there but for its Lease.
 fn written(audit: &Audit) -> (usize, usize) {
-    let slices = audit.requests().iter().filter(|r| r.writes() && r.user == "admin")
-        .filter(|r| r.resource.starts_with("deviceslices")).count();
+    let slices = audit
+        .requests()
+        .iter()
+        .filter(|r| r.writes() && r.user == "admin")
+        .filter(|r| r.resource.starts_with("deviceslices"))
+        .count();
     (slices, writes(audit).len())
 }
 
@@ -142,8 +146,10 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     let (took, _) =
         told(&rig, &namespace, DeviceCounts { total: all, live: all, ..Default::default() }).await;
     let (slices, own) = written(&audit);
-    println!("all devices for the first time: {slices} slices, {own} writes of the operator, \
-              right after {took:?}");
+    println!(
+        "all devices for the first time: {slices} slices, {own} writes of the operator, \
+              right after {took:?}"
+    );
     assert_eq!(first, WORKERS * DEVICES / 250);
 
     // Five minutes in which every device goes on sending: nothing is written at all.
@@ -171,8 +177,10 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
         DeviceCounts { total: all, live: all - 1_000, offline: 1_000, ..Default::default() };
     let (took, parent) = told(&rig, &namespace, wanted).await;
     let (slices, own) = written(&audit);
-    println!("1,000 devices offline: {slices} slices, {own} writes of the operator, right after \
-              {took:?}");
+    println!(
+        "1,000 devices offline: {slices} slices, {own} writes of the operator, right after \
+              {took:?}"
+    );
     // Each slice with a silent device once.
     assert!(slices == due && slices <= WORKERS * DEVICES / 250, "{slices}");
     assert!(own <= 5, "{own}");

@@ -96,7 +96,8 @@ async fn a_leader_that_was_stopped_in_the_middle_of_its_work_writes_nothing_when
     rig.quiet(Duration::from_secs(2)).await;
 
     // It waits for the answer to its first write of several when it is stopped.
-    proxy.disturb(Fault::Held, |seen| seen.method == "PATCH" && seen.path.contains("/deployments/"));
+    proxy
+        .disturb(Fault::Held, |seen| seen.method == "PATCH" && seen.path.contains("/deployments/"));
     let more = json!({"spec": {"replicas": 3, "cleanup": {"schedule": "7 * * * *"}}});
     rig.change(&namespace, "fleet", &more).await;
     proxy.wait_for_struck(1).await;

@@ -93,7 +93,8 @@ impl Proxy {
             lifted: watch::Sender::new(0),
         });
         let app = axum::Router::new().fallback(handle).with_state(Arc::clone(&shared));
-        let serving = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
+        let serving =
+            tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { url, shared, serving }
     }
 
@@ -203,8 +204,8 @@ async fn forward(shared: &Shared, request: Request) -> Response {
     let hop: [HeaderName; 3] =
         [header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::CONNECTION];
     hop.iter().for_each(|name| drop(headers.remove(name)));
-    let stream = futures::stream::try_unfold((answer, orders), move |(mut answer, mut orders)| {
-        async move {
+    let stream =
+        futures::stream::try_unfold((answer, orders), move |(mut answer, mut orders)| async move {
             let order = async {
                 match (watches, orders.changed().await) {
                     (true, Ok(())) => orders.borrow_and_update().1,
@@ -222,8 +223,7 @@ async fn forward(shared: &Shared, request: Request) -> Response {
                     Order::Cut | Order::None => Err(std::io::Error::other("on purpose")),
                 },
             }
-        }
-    });
+        });
     let mut response = Body::from_stream(stream).into_response();
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response
@@ -231,6 +231,7 @@ async fn forward(shared: &Shared, request: Request) -> Response {
 
 /// As the API server says it.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses>
-const EXPIRED: &[u8] = b"{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\
+const EXPIRED: &[u8] =
+    b"{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\
 \"metadata\":{},\"status\":\"Failure\",\"message\":\"too old resource version: 1 (2)\",\
 \"reason\":\"Expired\",\"code\":410}}\n";

@@ -85,7 +85,9 @@ where
 {
     let name = value["metadata"]["name"].as_str().unwrap().to_owned();
     let params = PatchParams::apply("test").force();
-    api.patch(&name, &params, &Patch::Apply(&value)).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    api.patch(&name, &params, &Patch::Apply(&value))
+        .await
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
 }
 
 fn namespaced<K>(rig: &Rig, namespace: &str) -> Api<K>
@@ -111,11 +113,9 @@ async fn grant(rig: &Rig, namespace: &str, without: Option<&Taken>) {
 
 async fn prepare(rig: &Rig, namespace: &str, without: &Taken) {
     let meta = |name: &str| json!({"name": name});
-    let place =
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta(namespace)});
+    let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta(namespace)});
     apply(Api::<Namespace>::all(rig.client.clone()), place).await;
-    let account =
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(ACCOUNT)});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(ACCOUNT)});
     apply(namespaced::<ServiceAccount>(rig, namespace), account).await;
     grant(rig, namespace, Some(without)).await;
     for (name, kind, role) in [("operator", "ClusterRole", namespace), ("lease", "Role", "lease")] {
@@ -213,7 +213,8 @@ async fn one(rig: &Rig, number: usize, taken: Taken) {
         // The same turn a second time is told by a change of the first event.
         for level in ["INFOO", "INFO", "INFOO"] {
             rig.change(&namespace, "fleet", &json!({"spec": {"logLevel": level}})).await;
-            let reason = if level == "INFO" { ("False", "Unhindered") } else { ("True", "InvalidSpec") };
+            let reason =
+                if level == "INFO" { ("False", "Unhindered") } else { ("True", "InvalidSpec") };
             rig.condition(&namespace, "fleet", ("Stalled", reason.0, reason.1)).await;
         }
         rig.change(&namespace, "fleet", &json!({"spec": {"logLevel": "INFO"}})).await;
