@@ -103,7 +103,15 @@ impl Context {
     pub fn unknowable(&self, object: &StreamProcessor) -> Option<Obstacle> {
         let mut missing = self.api.missing_rights(object.metadata.namespace.as_deref());
         missing.retain(|right| matches!(right.verb.as_str(), "list" | "watch"));
-        (!missing.is_empty()).then(|| Obstacle::Forbidden(advice(&missing)))
+        if !missing.is_empty() {
+            return Some(Obstacle::Forbidden(advice(&missing)));
+        }
+        let late = !self.view.is_listed() && self.view.begun.elapsed() > self.api.patience();
+        late.then(|| {
+            let sentence = "the API server has not listed yet what there is; the operator's log \
+                            says what it answers";
+            Obstacle::Away(sentence.into())
+        })
     }
 
     /// Whether the cluster knows PodMonitors.

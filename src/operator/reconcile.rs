@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -17,7 +17,7 @@ use super::apply;
 use super::build::{Inputs, children};
 use super::conditions::{Obstacle, Seen, conditions};
 use super::context::Context;
-use super::crd::{DeviceSlice, StreamProcessor, StreamProcessorStatus};
+use super::crd::{CONDITION_READY, DeviceSlice, StreamProcessor, StreamProcessorStatus};
 use super::dereference::dereference;
 use super::devices::{self, Summary};
 use super::kinds::Kind;
@@ -214,11 +214,15 @@ fn describe(
         .find(|d| d.metadata.name.as_deref() == Some(&Component::Consumer.name(&name)))
         .and_then(|d| d.status.clone())
         .unwrap_or_default();
+    let said = conditions(obstacle, &seen, before, generation, &this_second());
+    if !context.view.is_listed() {
+        return unseen(object, said, matches!(obstacle, Some(Obstacle::Away(_))));
+    }
     let backlog = context.backlog(&uid);
     let age = backlog.oldest_at.map(|at| context.clock.now().since(at).as_secs());
     StreamProcessorStatus {
         observed_generation: generation,
-        conditions: conditions(obstacle, &seen, before, generation, &this_second()),
+        conditions: said,
         replicas: workers.replicas.unwrap_or(0),
         ready_replicas: workers.ready_replicas.unwrap_or(0),
         selector: Some(selector_text(&Component::Consumer.selector(&name))),
@@ -228,6 +232,26 @@ fn describe(
             .map(|secs| secs.saturating_add(5) / 10 * 10),
         devices: summary.counts,
         device_statuses: summary.worst.clone(),
+    }
+}
+
+/// What is said while it is not known what runs: the rest stays as it was, and so does Ready if
+/// that will pass.
+fn unseen(
+    object: &StreamProcessor,
+    mut conditions: Vec<Condition>,
+    passes: bool,
+) -> StreamProcessorStatus {
+    let before = object.status.clone().unwrap_or_default();
+    let ready = before.conditions.iter().find(|c| c.type_ == CONDITION_READY);
+    if let (true, Some(ready)) = (passes, ready) {
+        conditions.retain(|c| c.type_ != CONDITION_READY);
+        conditions.insert(0, ready.clone());
+    }
+    StreamProcessorStatus {
+        observed_generation: object.metadata.generation,
+        conditions,
+        ..before
     }
 }
 

@@ -20,6 +20,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::crd::{DeviceSlice, StreamProcessor};
 use super::kinds::Kind;
@@ -47,6 +48,8 @@ pub struct View {
     claims: Store<PartialObjectMeta<PersistentVolumeClaim>>,
     children: BTreeMap<Kind, Store<DynamicObject>>,
     listed: Arc<AtomicBool>,
+    /// When it was begun to look.
+    pub begun: Instant,
 }
 
 impl View {
@@ -191,8 +194,8 @@ impl Watches {
         });
         drop(direct);
         let tasks = start.tasks;
-        let listed = Arc::default();
-        let view = View { processors, slices, pods, secrets, claims, children, listed };
+        let (listed, begun) = (Arc::default(), Instant::now());
+        let view = View { processors, slices, pods, secrets, claims, children, listed, begun };
         Self { view, queue, ask, tasks }
     }
 
