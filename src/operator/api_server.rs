@@ -195,8 +195,9 @@ impl ApiServer {
                 "the API server answers again"
             );
         }
+        // Also what is not there was allowed to be asked for.
         if let Ok(response) = answer
-            && response.status().is_success()
+            && !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
         {
             let made = response.status() == StatusCode::CREATED;
             let mut missing = lock(&self.shared.missing);

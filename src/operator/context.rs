@@ -1,7 +1,7 @@
 //! What reconciliations share: the client, what is known of the cluster, and what is remembered
 //! between two looks. Bounded by the objects that there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,8 +39,8 @@ pub struct Backlog {
 #[derive(Default)]
 struct Remembered {
     backoff: Option<Backoff>,
-    /// The failure that was told of last.
-    failure: Option<&'static str>,
+    /// The kinds of failure that were told of since it went well.
+    failures: BTreeSet<&'static str>,
     backlog: Backlog,
     scaling: Memory,
 }
@@ -143,7 +143,7 @@ impl Context {
         let remembered = objects.entry(uid.to_owned()).or_default();
         let backoff =
             remembered.backoff.get_or_insert_with(|| Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE));
-        (backoff.pause(), remembered.failure.replace(kind) != Some(kind))
+        (backoff.pause(), remembered.failures.insert(kind))
     }
 
     /// It went well; true if it had not the last time.
@@ -151,7 +151,7 @@ impl Context {
         let mut objects = lock(&self.objects);
         let Some(remembered) = objects.get_mut(uid) else { return false };
         remembered.backoff = None;
-        remembered.failure.take().is_some()
+        !std::mem::take(&mut remembered.failures).is_empty()
     }
 
     /// What Pulsar said last.

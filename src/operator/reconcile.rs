@@ -43,7 +43,7 @@ pub enum Failure {
     Obstacle(&'static str, String),
     /// The status could not be written.
     #[error("the status cannot be written: {0}")]
-    Status(kube::Error),
+    Status(String),
     /// It took too long.
     #[error("the API server did not answer for {} s", LIMIT.as_secs())]
     TimedOut,
@@ -117,7 +117,8 @@ async fn look(object: &StreamProcessor, context: &Context) -> Result<(), Failure
     let outdated = || context.definitions().outdated().map(Obstacle::Outdated);
     let obstacle = obstacle.or_else(outdated);
     let said = describe(object, context, &summary, obstacle.as_ref(), decision.as_ref());
-    status::write(context, object, &said).await.map_err(Failure::Status)?;
+    let written = status::write(context, object, &said).await;
+    written.map_err(|error| Failure::Status(apply::said(&error)))?;
     match obstacle {
         Some(ref it @ (Obstacle::Failed(ref text) | Obstacle::Away(ref text))) => {
             Err(Failure::Obstacle(it.reason(), text.clone()))
@@ -248,11 +249,7 @@ fn unseen(
         conditions.retain(|c| c.type_ != CONDITION_READY);
         conditions.insert(0, ready.clone());
     }
-    StreamProcessorStatus {
-        observed_generation: object.metadata.generation,
-        conditions,
-        ..before
-    }
+    StreamProcessorStatus { observed_generation: object.metadata.generation, conditions, ..before }
 }
 
 /// To two digits: nobody needs more, and each change is a write.

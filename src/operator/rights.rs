@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::crd::GROUP;
-
 /// A right that is not used for this long may have been given meanwhile, or is not needed any
 /// more: it is not told of any longer.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
@@ -32,9 +30,7 @@ impl Right {
     /// The right for want of which the API server refuses with this sentence; none if it refuses
     /// for another reason.
     pub fn refused(sentence: &str) -> Option<Self> {
-        Self::refused_itself(sentence)
-            .or_else(|| Self::refused_to_hand_on(sentence))
-            .or_else(|| Self::refused_to_own(sentence))
+        Self::refused_itself(sentence).or_else(|| Self::refused_to_hand_on(sentence))
     }
 
     /// Such as `secrets is forbidden: User "u" cannot list resource "secrets" in API group "" at
@@ -65,17 +61,6 @@ impl Right {
         };
         let (verb, resource) = (first("Verbs")?, first("Resources")?);
         Some(Self { verb, resource, group: first("APIGroups")?, namespace: None })
-    }
-
-    /// Where owners are checked, a child may only name one whose finalizers one may set.
-    /// <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#ownerreferencespermissionenforcement>
-    fn refused_to_own(sentence: &str) -> Option<Self> {
-        sentence.contains("cannot set blockOwnerDeletion").then(|| Self {
-            verb: "update".into(),
-            resource: "streamprocessors/finalizers".into(),
-            group: GROUP.into(),
-            namespace: None,
-        })
     }
 
     /// The right that a request uses, by its method, its path and whether it asks for a watch;
@@ -224,9 +209,6 @@ mod tests {
                     attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"g\"], \
                     Resources:[\"deviceslices\"], Verbs:[\"create\"]}";
         assert_eq!(Right::refused(said), Some(right("create", "deviceslices", "g", None)));
-        let said = "services \"x\" is forbidden: cannot set blockOwnerDeletion if an \
-                    ownerReference refers to a resource you can't set finalizers on: , <nil>";
-        assert_eq!(Right::refused(said).unwrap().resource, "streamprocessors/finalizers");
         let quota = "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1";
         assert_eq!(Right::refused(quota), None);
     }
@@ -279,7 +261,7 @@ mod tests {
         assert!(missing.refused(pods.clone(), None, Duration::from_secs(700)));
         assert_eq!(missing.of(None), [pods]);
         // What is handed on is not used by itself.
-        let hand_on = right("create", "deviceslices", GROUP, None);
+        let hand_on = right("create", "deviceslices", "streamhub.microboxlabs.com", None);
         let roles = right("patch", "roles", "rbac.authorization.k8s.io", Some("cameras"));
         missing.refused(hand_on.clone(), Some(roles.clone()), Duration::from_secs(701));
         assert_eq!(missing.granted(&roles, false), [hand_on]);
