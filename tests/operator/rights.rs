@@ -205,6 +205,10 @@ async fn one(rig: &Rig, number: usize, taken: Taken) {
         || taken.resource == "events"
         || taken.resource == "streamprocessors/status"
         || taken.resource == "streamprocessors";
+    if taken.resource == "events" {
+        // The first thing that is told as an event.
+        rig.ready(&namespace, "fleet").await;
+    }
     if taken.verb == "delete" && taken.resource != "deviceslices" {
         rig.ready(&namespace, "fleet").await;
         add_a_child_too_many(rig, &namespace, kind_of(&taken.resource)).await;
