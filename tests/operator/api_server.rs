@@ -3,13 +3,19 @@
 
 use std::time::Duration;
 
-use kube::api::DeleteParams;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
+use stream_processor::operator::api_server::ApiServer;
 use stream_processor::operator::kinds::Kind;
+use stream_processor::operator::metrics::OperatorMetrics;
+use tokio::time::Instant;
 
 use crate::proxy::{Fault, Proxy};
-use crate::rig::{Operator, Rig, USER, object, spec};
+use crate::rig::{Operator, Rig, USER, object, shared, spec};
 
 /// Answers are short, so that silence is noticed within the test.
 const SETTINGS: &[(&str, &str)] = &[("OPERATOR_API_TIMEOUT_SECONDS", "2")];
@@ -64,15 +70,14 @@ async fn an_api_server_that_asks_to_wait_or_is_broken_is_asked_later_and_told_of
     scale(&rig, &namespace, 3).await;
     proxy.wait_for_struck(4).await;
     let refused = proxy.struck();
-    for early in refused.iter().filter(|seen| {
+    let too_early = |seen: &crate::proxy::Seen| {
         refused.iter().any(|first| {
             let after = seen.at.saturating_duration_since(first.at);
             // What was on its way when the first answer came had not been told.
             (Duration::from_millis(300)..Duration::from_millis(1_900)).contains(&after)
         })
-    }) {
-        panic!("{early:?} came before its time: {refused:#?}");
-    }
+    };
+    assert!(!refused.iter().any(too_early), "before its time: {refused:#?}");
     assert!(refused.len() < 30, "{refused:#?}");
     proxy.heal();
     scaled(&rig, &namespace, 3).await;
@@ -152,4 +157,37 @@ async fn watches_that_end_expire_or_go_deaf_are_begun_anew() {
     assert_eq!(of_trouble(&trouble, "no_answer").len(), 1, "{trouble:#?}");
     rig.quiet(Duration::from_secs(3)).await;
     assert_eq!(times_written(&audit), 2);
+}
+
+#[tokio::test]
+async fn a_write_leaves_only_while_the_operator_surely_leads() {
+    let cluster = shared().await;
+    // It sets up what every client of this process needs.
+    cluster.admin().await;
+    let proxy = Proxy::start(&cluster.url()).await;
+    let config = kube::Config::new(proxy.url.parse().unwrap());
+    let metrics = OperatorMetrics::new().unwrap();
+    let api = ApiServer::new(config, Duration::from_secs(5), metrics).unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(api.client(), "default");
+    let leases: Api<Lease> = Api::namespaced(api.client(), "default");
+    let metadata = ObjectMeta { name: Some("a".into()), ..ObjectMeta::default() };
+    let map = ConfigMap { metadata: metadata.clone(), ..ConfigMap::default() };
+    let lease = Lease { metadata, ..Lease::default() };
+    // Whether the API server was asked; nobody may do anything here, which it then says.
+    let write = async || {
+        let before = proxy.seen().len();
+        let error = maps.create(&PostParams::default(), &map).await.expect_err("one may not");
+        (proxy.seen().len() > before, error.to_string())
+    };
+    assert!(write().await.0, "nobody is elected, so nobody else leads");
+    api.lead_until(Instant::now());
+    let (asked, error) = write().await;
+    assert!(!asked && error.contains("another operator may lead"), "{error}");
+    // It may look, and reach for the lead.
+    let before = proxy.seen().len();
+    maps.get_opt("a").await.expect_err("one may not");
+    leases.create(&PostParams::default(), &lease).await.expect_err("one may not");
+    assert_eq!(proxy.seen().len(), before + 2);
+    api.lead_until(Instant::now() + Duration::from_secs(60));
+    assert!(write().await.0);
 }
