@@ -13,7 +13,7 @@ use crate::source::{Delivery, DeliveryId, Refusal, Settlement};
 
 /// An entry's place in its topic: ordered as it was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Position {
+pub struct Position {
     /// The ledger's id: later ledgers have larger ones.
     pub ledger: u64,
     /// The entry's number in it.
@@ -22,24 +22,33 @@ pub(super) struct Position {
 
 /// A message as it was published: what the dead-letter topic must show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Original {
+pub struct Original {
+    /// Its bytes.
     pub payload: Bytes,
+    /// The key that its order is kept by.
     pub key: Option<String>,
+    /// Whether the key is bytes, written in base64.
     pub is_key_base64: bool,
+    /// What order is kept by in the key's place, if there is one.
     pub ordering_key: Option<Vec<u8>>,
+    /// What its producer says besides.
     pub properties: Vec<(String, String)>,
+    /// When it happened, by its producer, in milliseconds since 1970.
     pub event_time_millis: Option<u64>,
+    /// When it was published, in milliseconds since 1970.
     pub publish_time_millis: u64,
 }
 
 /// A message that has arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub struct Message {
+    /// Where its entry is.
     pub position: Position,
     /// Its number within its entry.
     pub index: u32,
     /// How many messages its entry has; none if the producer does not batch.
     pub batch_size: Option<u32>,
+    /// What it says.
     pub original: Original,
 }
 
@@ -61,12 +70,16 @@ impl Message {
 
 /// A message on its way to the dead-letter topic.
 #[derive(Clone, Debug)]
-pub(super) struct ParkJob {
+pub struct ParkJob {
+    /// What to tell of it by, once it is there.
     pub id: DeliveryId,
     /// The topic or partition that it came from.
     pub topic: Arc<str>,
+    /// Where its entry is.
     pub position: Position,
+    /// What it says.
     pub original: Original,
+    /// Why it is refused.
     pub refusal: Refusal,
 }
 
