@@ -266,6 +266,9 @@ impl WorkerDisk {
         }));
         process.world.note(what, process.worker, path);
         let done = self.with(change);
+        if done.is_ok() {
+            process.world.is_seen(process.number, path);
+        }
         wait_here(pin!(process.step()));
         done
     }
@@ -478,9 +481,7 @@ impl Disk for WorkerDisk {
             self.0.world.put_off.lock().unwrap().insert(self.0.number, put_off);
             return Ok(());
         }
-        self.step("rename", to, |disk| rename(disk, from, to))?;
-        self.0.world.is_seen(self.0.number, to);
-        Ok(())
+        self.step("rename", to, |disk| rename(disk, from, to))
     }
 
     fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {

@@ -117,6 +117,7 @@ fn no_finding(seeds: std::ops::Range<u64>) {
     let (begun, first) = (Instant::now(), seeds.start);
     let (found, figures) = search(seeds, None);
     if let Some(seed) = found {
+        eprintln!("seed {seed} of {} worlds", figures.worlds);
         panic!("{}", tell(seed, None));
     }
     let secs = begun.elapsed().as_secs_f64();

@@ -258,8 +258,9 @@ impl Oracle {
             let newest = self.devices[frame.device].committed.keys();
             let is_overtaken =
                 newest.map(|other| world.frame(*other).taken).any(|taken| taken > frame.taken);
-            // A group that waits for a frame's file waits in its order.
-            let may_be_late = is_overtaken && !plan.is_in_order(frame.device);
+            // A frame that cannot be shown is left out, and late when it comes again after that.
+            let may_be_late =
+                is_overtaken && (frame.kind != Kind::Good || !plan.is_in_order(frame.device));
             let late = !committed && parked("late_frame") && may_be_late;
             let was_waited_for =
                 matches!(frame.kind, Kind::FileLater(_)) && parked("frame_missing");

@@ -2,6 +2,7 @@
 //! one runs at a time, in an order that follows from the seed.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -261,10 +262,15 @@ impl Future for Job {
             self.bury();
             return Poll::Ready(());
         }
-        let Some(coroutine) = &mut self.coroutine else { return Poll::Ready(()) };
+        let Some(mut coroutine) = self.coroutine.take() else { return Poll::Ready(()) };
         WAKER.set(Some(cx.waker().clone()));
-        let result = coroutine.resume(());
+        let result = catch_unwind(AssertUnwindSafe(|| coroutine.resume(())));
+        let result = result.unwrap_or_else(|_| {
+            self.process.world.find("work that blocks has panicked".into());
+            CoroutineResult::Return(())
+        });
         RUNNING.set(std::ptr::null());
+        self.coroutine = Some(coroutine);
         match result {
             CoroutineResult::Yield(()) => Poll::Pending,
             CoroutineResult::Return(()) => {

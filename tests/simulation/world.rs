@@ -410,6 +410,8 @@ impl World {
                 self.of_slot(worker, |slot| slot.process.fail_encoder(Some((failure, times))));
             }
             What::Unload { partition } | What::BrokerCrash { partition } => {
+                // A plan that was made smaller may have fewer.
+                let partition = partition % self.plan.partitions;
                 let (died, now) = (matches!(what, What::BrokerCrash { .. }), self.millis());
                 self.broker(|broker| broker.unload(partition, died, now));
             }
@@ -478,7 +480,7 @@ impl World {
             encoder: Arc::new(WorkerEncoder(Arc::clone(&process))),
             settler: source.settler(),
             clock: Arc::new(WorkerClock(Arc::clone(&process))),
-            observer: Arc::new(Quiet),
+            observer: Arc::new(Told(Arc::clone(&process))),
             captions: None,
             missing_file_patience: Duration::from_secs(4),
         };
@@ -494,7 +496,8 @@ impl World {
             live_within: Duration::from_secs(10),
             stop_grace: Duration::from_secs(3),
         };
-        let pipeline = Worker::new(Box::new(source), Arc::new(stages), Arc::new(Quiet), settings);
+        let gauge = Arc::new(Told(Arc::clone(&process)));
+        let pipeline = Worker::new(Box::new(source), Arc::new(stages), gauge, settings);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let world = Arc::clone(self);
@@ -639,21 +642,52 @@ impl World {
     }
 }
 
-/// Who is told of everything and says nothing.
-struct Quiet;
+/// Who is told of everything: the trace.
+struct Told(Arc<Process>);
 
-impl Observer for Quiet {
-    fn encoded(&self, _: &EncodeOutcome, _: Duration) {}
-    fn committed(&self, _: &DeviceKey, _: &Committed<'_>) {}
-    fn duplicate(&self, _: &DeviceKey, _: &HeldFrame) {}
-    fn refused(&self, _: &DeviceKey, _: &HeldFrame, _: &Refusal) {}
-    fn trouble(&self, _: &DeviceKey, _: &'static str, _: &(dyn Error + 'static), _: Duration) {}
+impl Told {
+    fn note(&self, what: &'static str, device: &DeviceKey, of: &str) {
+        self.0.world.note(what, self.0.worker, &format!("{of} of {}", device.device));
+    }
 }
 
-impl Gauge for Quiet {
+impl Observer for Told {
+    fn encoded(&self, _: &EncodeOutcome, _: Duration) {}
+    fn committed(&self, device: &DeviceKey, commit: &Committed<'_>) {
+        let frames: Vec<_> = commit.frames.iter().map(|frame| frame.event_id.as_str()).collect();
+        self.note("has committed", device, &frames.join(" "));
+    }
+    fn duplicate(&self, device: &DeviceKey, frame: &HeldFrame) {
+        self.note("knows", device, frame.event_id.as_str());
+    }
+    fn refused(&self, device: &DeviceKey, frame: &HeldFrame, refusal: &Refusal) {
+        self.note("refuses", device, &format!("{} as {}", frame.event_id, refusal.reason));
+    }
+    fn trouble(
+        &self,
+        device: &DeviceKey,
+        reason: &'static str,
+        _: &(dyn Error + 'static),
+        _: Duration,
+    ) {
+        self.note("has trouble:", device, reason);
+    }
+}
+
+impl Gauge for Told {
     fn tick(&self, _: WorkerGauges, _: SourceHealth, _: UtcMillis) {}
-    fn received(&self, _: &DeviceKey, _: UtcMillis) {}
-    fn deferred(&self) {}
-    fn unreadable(&self, _: &ClaimedIds, _: &Refusal) {}
-    fn forgotten(&self, _: &[DeviceKey]) {}
+    fn received(&self, device: &DeviceKey, captured_at: UtcMillis) {
+        let taken = captured_at.millis_since(START);
+        self.note("takes the frame", device, &format!("of {taken} ms"));
+    }
+    fn deferred(&self) {
+        self.0.world.note("defers it", self.0.worker, "");
+    }
+    fn unreadable(&self, _: &ClaimedIds, refusal: &Refusal) {
+        self.0.world.note("cannot read a message", self.0.worker, refusal.reason);
+    }
+    fn forgotten(&self, devices: &[DeviceKey]) {
+        // In no order.
+        self.0.world.note("forgets devices", self.0.worker, &devices.len().to_string());
+    }
 }

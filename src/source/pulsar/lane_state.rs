@@ -103,6 +103,8 @@ pub(super) struct LaneState {
     entries: Entries<Position>,
     held: HashMap<DeliveryId, Held>,
     shelf: Shelf<Position, Delivery>,
+    /// The message that was turned away last.
+    turned_away: Option<(Position, u32)>,
 }
 
 impl LaneState {
@@ -112,6 +114,7 @@ impl LaneState {
             entries: Entries::new(lane),
             held: HashMap::new(),
             shelf: Shelf::new(max_messages, max_bytes),
+            turned_away: None,
         }
     }
 
@@ -135,9 +138,16 @@ impl LaneState {
         let order_key = message.order_key();
         let Message { position, index, batch_size, original } = message;
         let size = batch_size.unwrap_or(1);
+        // The rest of a batch is on its way when its first message is turned away: it is not what
+        // the broker was asked for since, which begins with that message.
+        let is_rest = self.turned_away.is_some_and(|(of, before)| of == position && before < index);
+        self.turned_away = None;
         if self.entries.is_wanted(position, index)
-            && self.shelf.offer(position, order_key, original.payload.len()) == Offer::TurnedAway
+            && (is_rest
+                || self.shelf.offer(position, order_key, original.payload.len())
+                    == Offer::TurnedAway)
         {
+            self.turned_away = Some((position, index));
             return self.ask();
         }
         match self.entries.arrive(position, index, size) {
@@ -346,6 +356,22 @@ mod tests {
             assert!(state.settle(Settlement::Done(id)).is_empty());
         }
         assert_eq!(shown(&state.settle(Settlement::Done(again[1].id))), ["ack 7"]);
+    }
+
+    #[test]
+    fn rest_of_a_batch_does_not_overtake_its_first_message_that_was_turned_away() {
+        let mut state = state();
+        state.arrive(message(1, 0, Some(1), "k"));
+        let got = taken(&mut state);
+        assert_eq!(shown(&state.settle(Settlement::Redeliver(vec![got[0].id]))), ["nack 1"]);
+        assert_eq!(shown(&state.arrive(message(2, 0, Some(2), "k"))), ["nack 2"]);
+        assert!(state.arrive(message(2, 1, Some(2), "k")).is_empty());
+        assert!(taken(&mut state).is_empty(), "the older one is still to come");
+        state.arrive(message(1, 0, Some(1), "k"));
+        for index in 0..2 {
+            state.arrive(message(2, index, Some(2), "k"));
+        }
+        assert_eq!(texts(&taken(&mut state)), ["1.0", "2.0", "2.1"]);
     }
 
     #[test]
