@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ pub struct World {
     deaths: Mutex<u64>,
     begun: Instant,
     by_id: BTreeMap<usize, Frame>,
+    /// Nobody starts any more.
+    is_ending: AtomicBool,
 }
 
 /// Carries a plan out.
@@ -158,6 +161,7 @@ impl World {
             next_process: Mutex::default(),
             deaths: Mutex::default(),
             begun: Instant::now(),
+            is_ending: AtomicBool::new(false),
             by_id: plan.frames.iter().map(|frame| (frame.id, *frame)).collect(),
             plan,
         }
@@ -220,7 +224,7 @@ impl World {
     pub fn is_seen(&self, process: u64, path: &str) {
         let device = path.split('/').nth(3).and_then(|name| name.strip_prefix("camera-"));
         let Some(device) = device.and_then(|number| number.parse().ok()) else { return };
-        if path.ends_with("/playlist.m3u8") {
+        if path.ends_with("/hls/playlist.m3u8") {
             self.ask(|oracle| oracle.playlist_seen(self, device));
         } else if path.ends_with("/hls/state.json") {
             if self.plant.is_some() {
@@ -569,7 +573,7 @@ impl World {
             tokio::spawn(async move {
                 sleep(Duration::from_millis(back_after)).await;
                 let is_free = !world.slots.lock().unwrap().contains_key(&worker);
-                if is_free {
+                if is_free && !world.is_ending.load(Ordering::Relaxed) {
                     world.start(worker);
                 }
             });
@@ -624,8 +628,7 @@ impl World {
     }
 
     async fn leave_all(self: &Arc<Self>) {
-        // Whoever is on its way back comes first.
-        sleep(Duration::from_secs(7)).await;
+        self.is_ending.store(true, Ordering::Relaxed);
         for worker in 0..self.plan.workers {
             self.of_slot(worker, |slot| {
                 slot.back_after = None;
