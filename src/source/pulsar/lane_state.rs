@@ -141,7 +141,7 @@ impl LaneState {
         // The rest of a batch is on its way when its first message is turned away: it is not what
         // the broker was asked for since, which begins with that message.
         let is_rest = self.turned_away.is_some_and(|(of, before)| of == position && before < index);
-        self.turned_away = None;
+        self.turned_away = is_rest.then_some((position, index));
         if self.entries.is_wanted(position, index)
             && (is_rest
                 || self.shelf.offer(position, order_key, original.payload.len())
@@ -362,16 +362,19 @@ mod tests {
     fn rest_of_a_batch_does_not_overtake_its_first_message_that_was_turned_away() {
         let mut state = state();
         state.arrive(message(1, 0, Some(1), "k"));
+        state.arrive(message(2, 1, Some(3), "k"));
         let got = taken(&mut state);
         assert_eq!(shown(&state.settle(Settlement::Redeliver(vec![got[0].id]))), ["nack 1"]);
-        assert_eq!(shown(&state.arrive(message(2, 0, Some(2), "k"))), ["nack 2"]);
-        assert!(state.arrive(message(2, 1, Some(2), "k")).is_empty());
+        assert_eq!(shown(&state.arrive(message(2, 0, Some(3), "k"))), ["nack 2"]);
+        for index in 1..3 {
+            assert!(state.arrive(message(2, index, Some(3), "k")).is_empty());
+        }
         assert!(taken(&mut state).is_empty(), "the older one is still to come");
         state.arrive(message(1, 0, Some(1), "k"));
-        for index in 0..2 {
-            state.arrive(message(2, index, Some(2), "k"));
+        for index in 0..3 {
+            state.arrive(message(2, index, Some(3), "k"));
         }
-        assert_eq!(texts(&taken(&mut state)), ["1.0", "2.0", "2.1"]);
+        assert_eq!(texts(&taken(&mut state)), ["1.0", "2.0", "2.2"]);
     }
 
     #[test]
