@@ -33,7 +33,7 @@ use plan::Plan;
 use world::{Outcome, Plant, run};
 
 /// Worlds of every test run: these seeds, and as many of the day.
-const FEW: u64 = 1_000;
+const FEW: u64 = 4_000;
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
