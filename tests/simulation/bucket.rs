@@ -173,7 +173,7 @@ impl ObjectStore for WorkerBucket {
         if let Some(plant) = world.plant
             && location.as_ref().ends_with("/hls/state.json")
             && let Some(other) =
-                world.planted_state(plant, process.number, location.as_ref(), bytes.to_vec())
+                world.planted_state(plant, process.number, location.as_ref(), &bytes)
         {
             bytes = other.into();
         }

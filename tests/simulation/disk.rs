@@ -413,7 +413,7 @@ impl WorkerDisk {
                 plant,
                 self.0.number,
                 path,
-                self.with(|disk| disk.seen(path).map(<[u8]>::to_vec).unwrap_or_default()),
+                &self.with(|disk| disk.seen(path).map(<[u8]>::to_vec).unwrap_or_default()),
             ),
             _ => None,
         };

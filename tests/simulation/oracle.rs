@@ -67,9 +67,7 @@ fn survives(world: &World, path: &str) -> Option<(u64, Bytes)> {
 
 fn seen(world: &World, path: &str) -> Option<Bytes> {
     match world.plan.storage {
-        Storage::Disk => {
-            world.disk.lock().unwrap().seen(path).map(|bytes| Bytes::copy_from_slice(bytes))
-        }
+        Storage::Disk => world.disk.lock().unwrap().seen(path).map(Bytes::copy_from_slice),
         Storage::Bucket => world.bucket.lock().unwrap().get(path).map(|(_, bytes)| bytes),
     }
 }

@@ -247,13 +247,13 @@ impl World {
         plant: Plant,
         process: u64,
         path: &str,
-        is: Vec<u8>,
+        is: &[u8],
     ) -> Option<Vec<u8>> {
         let own = self.written.lock().unwrap().get(&(process, path.to_owned())).cloned();
         match plant {
             Plant::NoFencing => own,
             Plant::MemoryOnly if own.is_none() => {
-                let mut state: serde_json::Value = serde_json::from_slice(&is).ok()?;
+                let mut state: serde_json::Value = serde_json::from_slice(is).ok()?;
                 state["last_captured_at"] = serde_json::Value::Null;
                 serde_json::to_vec(&state).ok()
             }
