@@ -51,7 +51,7 @@ if [[ $level == e2e ]]; then
             "Set E2E_KUBECONFIG and E2E_IMAGE to test in a cluster of yours without"
     packages+=(
         containerd runc containernetworking-plugins iptables iproute2 conntrack
-        buildah debootstrap busybox-static
+        buildah debootstrap busybox-static jq redis-tools
     )
 fi
 # Both: ffprobe judges segments, openssl makes keys, curl asks the broker, Maven and Java make it.
@@ -117,7 +117,8 @@ else
     if [[ $level == test ]]; then
         wanted+=(c++ chromium node npm redis-server)
     elif [[ $level == e2e ]]; then
-        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox)
+        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox
+            jq redis-cli)
     fi
     [[ $level == build ]] || wanted+=(ffmpeg ffprobe openssl curl mvn java)
     absent=()
