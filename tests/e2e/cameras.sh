@@ -71,10 +71,12 @@ stop_cameras() {
   wait "$load" || true
 }
 
-# The events that the streams show, one a line, as often as they are shown.
+# The events that the streams show, one a line, as often as they are shown, in the order of their
+# segments.
 shown() {
-  in_camera "cat client_ids/e2e/device_id/*/hls/state.json client_ids/e2e/device_id/*/hls/history/* 2> /dev/null" \
-    | grep -o '"id":"camera-[^"]*"' | cut -d '"' -f 4
+  in_camera "cat client_ids/e2e/device_id/*/hls/state.json; cat client_ids/e2e/device_id/*/hls/history/* || true" \
+    2> /dev/null | jq -sr 'map(if type == "array" then .[] else .recent[] end) | sort_by(.number)
+      | .[].frames[].id'
 }
 nothing_waits() { [ "$(subscription "$topic" stream-processor msgBacklog)" = 0 ]; }
 all_are_shown() { [ "$(shown | sort -u | wc -l)" -ge "$(wc -l < "$work/sent")" ]; }
@@ -82,10 +84,14 @@ all_are_shown() { [ "$(shown | sort -u | wc -l)" -ge "$(wc -l < "$work/sent")" ]
 each_is_shown_once() {
   await "nothing waits at the broker" nothing_waits
   await "all events are shown" all_are_shown
-  shown | sort > "$work/shown"
-  [ -z "$(uniq -d "$work/shown")" ] || fail "no event is shown twice: $(uniq -d "$work/shown" | head)"
+  shown > "$work/in-order"
+  sort "$work/in-order" > "$work/shown"
+  [ -z "$(uniq -d "$work/shown")" ] || fail "no event is shown twice: $(uniq -d "$work/shown" | sed -n 1,10p)"
   [ -z "$(comm -3 "$work/shown" <(sort -u "$work/sent"))" ] \
-    || fail "what was sent is shown: $(comm -3 "$work/shown" <(sort -u "$work/sent") | head)"
+    || fail "what was sent is shown: $(comm -3 "$work/shown" <(sort -u "$work/sent") | sed -n 1,10p)"
+  local late
+  late="$(awk -F - '$3 <= newest[$2] { print } { newest[$2] = $3 }' "$work/in-order")"
+  [ -z "$late" ] || fail "each camera's events are shown in the order of their taking: $late"
 }
 
 playlist_path() { echo "client_ids/e2e/device_id/camera-$1/hls/playlist.m3u8"; }
@@ -114,6 +120,6 @@ watch_playlists() {
 }
 # The oldest that any playlist has been since $1, in milliseconds; looked at until now.
 oldest_playlist_millis() {
-  awk -v since="$1" '$1 - $2 >= since || $1 >= since { if ($2 > most) most = $2; looks++ }
+  awk -v since="$1" '$1 >= since { if ($2 > most) most = $2; looks++ }
     END { if (looks < 6) exit 1; print most }' "$work/ages"
 }

@@ -102,6 +102,8 @@ is_stalled() {
 }
 of_consumer() { echo "app.kubernetes.io/instance=$name,app.kubernetes.io/component=consumer"; }
 pods() { k get pods -l "$(of_consumer)" -o name; }
+a_pod() { pods | sed -n 1p; }
+a_pod() { pods | sed -n 1p; }
 # How many workers are ready now.
 ready_pods() {
   k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)

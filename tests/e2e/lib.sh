@@ -1,4 +1,5 @@
-# What scenarios have in common; run.sh tells what they find in their environment.
+# What scenarios have in common; run.sh tells what they find in their environment. A pipe fails
+# if any part of it does: no part may end before it has read all, as `grep -q` and `head` do.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -106,6 +107,13 @@ spec:
   volumeName: "$E2E_NAMESPACE-$1"
   resources: {requests: {storage: 1Gi}}
 END
+}
+
+# Whether a file is video as browsers play it.
+is_h264() {
+  local found
+  found="$(ffprobe -v error -show_entries stream=codec_name -of csv=p=0 "$1" 2>&1)" || return
+  grep -q h264 <<< "$found"
 }
 
 # Asks the broker's admin API: $1 the method, $2 the path, $3 the body.

@@ -48,13 +48,13 @@ sleep 5
 no_stream_waited "$begun" "one worker became three"
 
 begun="$(now_millis)"
-k delete "$(pods | head -n 1)" --grace-period=0 --force > /dev/null 2>&1
+k delete "$(a_pod)" --grace-period=0 --force > /dev/null 2>&1
 await "three workers are ready again" has_workers 3
 sleep 5
 no_stream_waited "$begun" "one of three workers was killed"
 
 # The node is closed, so that with one of a few nodes no worker comes in the place of the first.
-closed="$(k get "$(pods | head -n 1)" -o 'jsonpath={.spec.nodeName}')"
+closed="$(k get "$(a_pod)" -o 'jsonpath={.spec.nodeName}')"
 before="$(pods | sort)"
 begun="$(now_millis)"
 kubectl drain "$closed" --pod-selector="$(of_consumer)" --ignore-daemonsets --delete-emptydir-data \

@@ -43,13 +43,12 @@ name=fleet-s3
 kubectl apply -f "$samples/s3.yaml" > /dev/null
 await "the fleet with a bucket is ready" has_workers 2
 start_cameras
-in_bucket() { ask_s3 GET "$(playlist_path "$1")" | grep -q '^segments/'; }
+in_bucket() { ask_s3 GET "$(playlist_path "$1")" | grep '^segments/'; }
 for camera in "${cameras[@]}"; do await "camera-$camera is in the bucket" in_bucket "$camera"; done
 stop_cameras
-segment="client_ids/e2e/device_id/camera-1/hls/$(ask_s3 GET "$(playlist_path 1)" | grep -m 1 '^segments/')"
+segment="client_ids/e2e/device_id/camera-1/hls/$(ask_s3 GET "$(playlist_path 1)" | sed -n '/^segments/p' | sed -n 1p)"
 ask_s3 GET "$segment" > "$work/segment.ts"
-ffprobe -v error -show_entries stream=codec_name -of csv=p=0 "$work/segment.ts" | grep -q h264 \
-  || fail "$segment is H.264"
+is_h264 "$work/segment.ts" || fail "$segment is H.264"
 await "nothing waits at the broker" nothing_waits
 holds "manifests/samples/s3.yaml, by TLS and token: $(kubectl get sp "$name" --no-headers | tr -s ' ')"
 kubectl delete sp "$name" > /dev/null
