@@ -114,5 +114,12 @@ nothing_is_left() {
   [ -z "$(k get "$kinds,poddisruptionbudgets,endpointslices" \
     -l "app.kubernetes.io/instance=$name" -o name)" ] && [ -z "$(k get deviceslices -o name)" ]
 }
+# Sends the process of a pod's container a signal that it is not asked about: $1 the signal, $2 the
+# pod's namespace, $3 the pod.
+signal() {
+  local container
+  container="$(kubectl -n "$2" get "$3" -o 'jsonpath={.status.containerStatuses[0].containerID}')"
+  ctr --address "$E2E_CONTAINERD" --namespace k8s.io tasks kill --signal "$1" "${container#*://}"
+}
 leader() { kubectl -n "$system" get lease -o 'jsonpath={.items[0].spec.holderIdentity}'; }
 another_leads() { local now; now="$(leader)"; [ -n "$now" ] && [ "$now" != "$1" ]; }

@@ -22,6 +22,7 @@
 #   E2E_PULSAR_CA_FILE     of this name, and which takes the token in the file
 #   E2E_PULSAR_TOKEN_FILE  of this one; all three empty in a cluster of yours
 #   E2E_ADDRESS            of this machine, as pods reach it; empty in a cluster of yours
+#   E2E_CONTAINERD         the socket of the node's; empty in a cluster of yours
 #   E2E_S3_SERVER          versitygw; empty in a cluster of yours
 #
 # By default all of it is made here, as root, from Debian's packages and the Go module proxy, and
@@ -96,7 +97,7 @@ if [ -n "$in_node" ]; then
   export E2E_PULSAR_TLS_URL="pulsar+ssl://$HOST:$TLS_PORT"
   export E2E_PULSAR_CA_FILE="${address%/*}/ca.pem" E2E_PULSAR_TOKEN_FILE="${address%/*}/token"
   export E2E_PULL_POLICY=Never E2E_AUDIT_LOG="$NODE_AUDIT_LOG" E2E_BROKER="$broker"
-  export E2E_ADDRESS="$NODE_ADDRESS"
+  export E2E_ADDRESS="$NODE_ADDRESS" E2E_CONTAINERD="$NODE_CONTAINERD"
   say "node and broker are up after $(($(date +%s) - E2E_BEGUN)) s"
   run_scenarios
   exit
@@ -107,7 +108,7 @@ if [ -n "${E2E_KUBECONFIG:-}" ]; then
   command -v kubectl > /dev/null || fail "kubectl is missing"
   export KUBECONFIG="$E2E_KUBECONFIG" E2E_PULL_POLICY=IfNotPresent E2E_STORAGE=
   export E2E_AUDIT_LOG='' E2E_BROKER='' E2E_OTHER_IMAGE="${E2E_OTHER_IMAGE:-}" E2E_ADDRESS=''
-  export E2E_PULSAR_TLS_URL='' E2E_PULSAR_CA_FILE='' E2E_PULSAR_TOKEN_FILE='' E2E_S3_SERVER=''
+  export E2E_PULSAR_TLS_URL='' E2E_PULSAR_CA_FILE='' E2E_PULSAR_TOKEN_FILE='' E2E_S3_SERVER='' E2E_CONTAINERD=''
   export E2E_PULSAR_URL="${E2E_PULSAR_URL:-}" E2E_PULSAR_ADMIN_URL="${E2E_PULSAR_ADMIN_URL:-}"
   run_scenarios
   exit

@@ -71,16 +71,22 @@ kubectl -n "$system" delete pod "$before" --wait=false > /dev/null
 await "another operator leads" another_leads "$before"
 holds "another operator leads when the one that did is stopped"
 kubectl -n "$system" rollout status deployment/stream-processor-operator --timeout=60s > /dev/null
-before="$(leader)"
-SECONDS=0
-kubectl -n "$system" delete pod "$before" --grace-period=0 --force > /dev/null 2>&1
-await "another operator leads" another_leads "$before"
-holds "another operator leads $SECONDS s after the one that did was killed"
-child=service/fleet-metrics
-before="$(uid "$child")"
-k delete "$child" > /dev/null
-await "$child is back by the next operator" is_back "$child" "$before"
-kubectl -n "$system" rollout status deployment/stream-processor-operator --timeout=60s > /dev/null
+# One that does not know that it leads no more: it stands still for longer than its Lease, and
+# finds all done when it goes on.
+if [ -n "${E2E_CONTAINERD:-}" ]; then
+  before="$(leader)"
+  SECONDS=0
+  signal SIGSTOP "$system" "pod/$before"
+  await "another operator leads" another_leads "$before"
+  holds "another operator leads $SECONDS s after the one that did stood still"
+  child=service/fleet-metrics
+  of_child="$(uid "$child")"
+  k delete "$child" > /dev/null
+  await "$child is back by the next operator" is_back "$child" "$of_child"
+  signal SIGCONT "$system" "pod/$before"
+  sleep 5
+  another_leads "$before" || fail "what stood still leads no more"
+fi
 
 if [ -n "${kinds_added:-}" ]; then
   await "the PodMonitor is made" uid podmonitor/fleet
@@ -89,7 +95,8 @@ fi
 
 if [ -n "${E2E_AUDIT_LOG:-}" ]; then
   wrote() { operator_writes | wc -l; }
-  sleep 10
+  # Who begins to lead asks once what waits at the broker.
+  sleep 18
   before="$(wrote)"
   sleep 20
   after="$(wrote)"
@@ -119,7 +126,7 @@ if [ -n "${E2E_AUDIT_LOG:-}" ]; then
   for child in "${children[@]}" podmonitor/fleet; do
     kind="${child%/*}"
     expected="$(printf '%s\n' "$child" "${children[@]}" "${edits[@]}" | sed 's/ .*//' | grep -cx "$child")"
-    [ "$child" != service/fleet-metrics ] || expected=$((expected + 1))
+    if [ "$child" = service/fleet-metrics ] && [ -n "${E2E_CONTAINERD:-}" ]; then expected=$((expected + 1)); fi
     written="$(awk -v kind="${kind}s" -v of="$E2E_NAMESPACE/${child#*/}" '$4 == kind && $5 == of' "$work/writes")"
     [ "$(grep -c . <<< "$written")" = "$expected" ] \
       || fail "$child is written $expected times, as often as there was something to mend: $written"

@@ -27,7 +27,7 @@ fit() {
 YAML
 }
 
-start_s3 sa-east-1 camera-streams
+start_s3 sa-east-1 camera-streams streams
 for camera in "${cameras[@]}"; do
   ask_s3 PUT "$(frame_path "$camera")" -T "$work/frames/$(frame_path "$camera")" > /dev/null
 done
@@ -67,7 +67,9 @@ await "the fleet with Redis is ready" has_workers 2
 start_cameras
 in_claim() { grep -q '^segments/' "$E2E_STORAGE/$E2E_NAMESPACE/streams/$(playlist_path "$1")"; }
 for camera in "${cameras[@]}"; do await "camera-$camera is in the claim" in_claim "$camera"; done
-told() { [ "$(ask_redis --scan --pattern "*camera-$1*" | wc -l)" -ge 2 ]; }
+told() {
+  [ "$(ask_redis EXISTS "stream:session:e2e:camera-$1" "hls:segments:e2e:camera-$1")" = 2 ]
+}
 for camera in "${cameras[@]}"; do await "Redis is told of camera-$camera" told "$camera"; done
 stop_cameras
 await "nothing waits at the broker" nothing_waits
