@@ -95,6 +95,7 @@ has_condition() { [ "$(condition "$1" status)" = "$2" ]; }
 is_seen() { [ "$(fleet '{.status.observedGeneration}')" = "$(fleet '{.metadata.generation}')" ]; }
 is_ready() { has_condition Ready True && is_seen; }
 has_workers() { [ "$(fleet '{.status.replicas}/{.status.readyReplicas}')" = "$1/$1" ] && is_ready; }
+has_live() { [ "$(fleet '{.status.devices.live}')" = "$1" ]; }
 # It stands still for a person, who is told why: $1 the reason, $2 what the message has.
 is_stalled() {
   [ "$(condition Stalled status)/$(condition Stalled reason)" = "True/$1" ] \

@@ -125,7 +125,8 @@ cannot() {
 }
 [ "$(uname -s)" = Linux ] || cannot "a node needs Linux"
 [ "$(id -u)" = 0 ] || cannot "a node needs root"
-for tool in containerd ctr runc iptables ip conntrack buildah debootstrap jq redis-cli ffmpeg java mvn go; do
+for tool in containerd ctr runc iptables ip conntrack buildah debootstrap jq redis-cli ffmpeg java mvn go \
+  chromium node npm; do
   command -v "$tool" > /dev/null || cannot "$tool is missing: scripts/setup.sh e2e installs it"
 done
 why_not="$("$cluster/probe.sh")" || cannot "$why_not"
@@ -142,6 +143,8 @@ cp "$here/../../LICENSE" "$context/"
 E2E_IMAGE=local/stream-processor:e2e E2E_OTHER_IMAGE=docker.io/local/stream-processor:e2e
 SECONDS=0
 "$cluster/build.sh" node > /dev/null
+browser="$here/../browser"
+[ -d "$browser/node_modules" ] || npm ci --no-audit --no-fund --prefix "$browser" > /dev/null
 E2E_S3_SERVER="$("$here/../support/servers/build.sh" go github.com/versity/versitygw/cmd/versitygw)"
 say "Kubernetes and the object server are there after $SECONDS s"
 SECONDS=0

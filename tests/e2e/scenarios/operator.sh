@@ -38,8 +38,7 @@ took_millis=$(($(now_millis) - begun))
 holds "from apply to the first listed segment: $((took_millis / 1000)).$((took_millis % 1000 / 100)) s"
 await "two workers are ready" has_workers 2
 (documented 'kubectl get sp -w' > "$work/watched" & watcher=$!; sleep 2; kill "$watcher") || true
-six_live() { [ "$(fleet '{.status.devices.live}')" = 6 ]; }
-await "six devices are live" six_live
+await "six devices are live" has_live 6
 documented 'kubectl get sp' | sed 's/^/    /'
 grep -Eq '^fleet +True +2 +6 +6 +0 ' <<< "$(kubectl get sp fleet --no-headers)" \
   || fail "all of it is in one line"

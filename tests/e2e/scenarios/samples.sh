@@ -45,6 +45,7 @@ await "the fleet with a bucket is ready" has_workers 2
 start_cameras
 in_bucket() { ask_s3 GET "$(playlist_path "$1")" | grep '^segments/'; }
 for camera in "${cameras[@]}"; do await "camera-$camera is in the bucket" in_bucket "$camera"; done
+await "six devices are live" has_live 6
 stop_cameras
 segment="client_ids/e2e/device_id/camera-1/hls/$(ask_s3 GET "$(playlist_path 1)" | sed -n '/^segments/p' | sed -n 1p)"
 ask_s3 GET "$segment" > "$work/segment.ts"
@@ -71,6 +72,7 @@ told() {
   [ "$(ask_redis EXISTS "stream:session:e2e:camera-$1" "hls:segments:e2e:camera-$1")" = 2 ]
 }
 for camera in "${cameras[@]}"; do await "Redis is told of camera-$camera" told "$camera"; done
+await "six devices are live" has_live 6
 stop_cameras
 await "nothing waits at the broker" nothing_waits
 holds "manifests/samples/redis.yaml: $(kubectl get sp "$name" --no-headers | tr -s ' ')"
