@@ -26,8 +26,7 @@ pub async fn missing(
         Some(true) => return Ok(None),
         Some(false) => {}
     }
-    let claims: Api<PersistentVolumeClaim> =
-        Api::namespaced(context.client.clone(), &of.namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &of.namespace);
     let claim = allowed(claims.get_opt(name).await, &told)?;
     let class = claim.and_then(|claim| claim.spec?.storage_class_name);
     let Some(class) = class.filter(|class| !class.is_empty()) else { return Ok(None) };
@@ -42,7 +41,8 @@ pub async fn missing(
 fn allowed<K>(found: kube::Result<Option<K>>, what: &str) -> Result<Option<K>, Obstacle> {
     match found {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        found => found
-            .map_err(|error| Obstacle::Failed(format!("cannot read {what}: {}", said(&error)))),
+        found => {
+            found.map_err(|error| Obstacle::Failed(format!("cannot read {what}: {}", said(&error))))
+        }
     }
 }
