@@ -11,7 +11,7 @@ create_pod version '["--version"]'
 await_end version
 version="$(k logs version)"
 grep -q '^stream-processor [0-9]' <<< "$version" || fail "it says its version: $version"
-holds "$version"
+holds "${version%%$'\n'*}"
 
 create_pod demo '["demo", "--cameras", "2", "--duration", "10"]'
 await_end demo
