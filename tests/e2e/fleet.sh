@@ -110,6 +110,12 @@ ready_pods() {
   k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)
     | select(any(.status.conditions[]?; .type == "Ready" and .status == "True"))] | length'
 }
+# How many workers have begun their work and are not told to end it: a number that no slow probe
+# changes.
+working_pods() {
+  k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)
+    | select(any(.status.containerStatuses[]?; .started))] | length'
+}
 nothing_is_left() {
   local kinds=deployments,replicasets,pods,cronjobs,jobs,services,serviceaccounts,roles,rolebindings
   [ -z "$(k get "$kinds,poddisruptionbudgets,endpointslices" \

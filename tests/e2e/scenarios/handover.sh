@@ -77,7 +77,7 @@ if [ "$(kubectl get nodes -o name | wc -l)" = 1 ]; then
   is_held_up() { grep -q "would violate the pod's disruption budget" "$work/drain"; }
   await "the budget holds the drain up" is_held_up
   for _ in 1 2 3 4 5 6; do
-    [ "$(ready_pods)" -ge 2 ] || fail "a drain takes one worker at a time: $(cat "$work/drain")"
+    [ "$(working_pods)" -ge 2 ] || fail "a drain takes one worker at a time: $(cat "$work/drain")"
     sleep 1
   done
 fi
@@ -96,7 +96,7 @@ if [ -n "${E2E_OTHER_IMAGE:-}" ]; then
   all_new() { has_workers 3 && [ -z "$(comm -12 <(echo "$before") <(pods | sort))" ]; }
   for _ in $(seq 300); do
     all_new && break
-    [ "$(ready_pods)" -ge 3 ] || fail "there is one more before there is one less: $(pods)"
+    [ "$(working_pods)" -ge 3 ] || fail "there is one more before there is one less: $(pods)"
     sleep 0.2
   done
   all_new || fail "another image rolls the workers"
