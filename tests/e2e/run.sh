@@ -141,6 +141,10 @@ mkdir -p "$context/target/release"
 strip -o "$context/target/release/stream-processor" "$binary"
 cp "$here/../../LICENSE" "$context/"
 E2E_IMAGE=local/stream-processor:e2e E2E_OTHER_IMAGE=docker.io/local/stream-processor:e2e
+# The broker's data and the images are in one place: one run after the other.
+mkdir -p "$target"
+exec 7> "$target/e2e.lock"
+flock 7
 SECONDS=0
 "$cluster/build.sh" node > /dev/null
 browser="$here/../browser"
