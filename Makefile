@@ -46,10 +46,17 @@ demo: ## Watch the whole pipeline, no broker needed [CAMERAS=4 FRAMES=dir DURATI
 		$(if $(CAMERAS),--cameras '$(CAMERAS)') $(if $(FRAMES),--frames '$(FRAMES)') \
 		$(if $(DURATION),--duration '$(DURATION)') $(if $(PORT),--port '$(PORT)')
 
-test: setup ## Run everything that CI runs: format, lints, tests with a real broker, browser and Kubernetes API server
+# Of `make test`: which scenarios run on a node, where one can be made.
+NODE_SCENARIOS := restricted worker operator handover children troubles samples autoscaling
+
+test: setup ## Run everything that CI runs: format, lints, tests with a real broker, browser and API server; as root on a node
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	$(CARGO) test --locked $(TEST_FEATURES)
+	@if [ "$$(uname -s)/$$(id -u)" = Linux/0 ]; then \
+		scripts/setup.sh e2e || echo "so there is no node here"; fi
+	E2E_BINARY="$${CARGO_TARGET_DIR:-target}/debug/stream-processor" \
+		tests/e2e/run.sh --where-possible $(NODE_SCENARIOS)
 
 e2e: ## Run the image in a real Kubernetes: one node made here, as root, or E2E_KUBECONFIG and E2E_IMAGE [SCENARIOS=restricted]
 ifeq ($(E2E_KUBECONFIG),)

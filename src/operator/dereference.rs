@@ -5,6 +5,7 @@ use kube::Api;
 
 use super::apply::{hindered, said};
 use super::build::digest;
+use super::claims;
 use super::conditions::Obstacle;
 use super::context::Context;
 use super::validate::Validated;
@@ -32,11 +33,8 @@ pub async fn dereference(context: &Context, of: &Validated) -> Result<Option<Str
             missing.push(format!("the secret {name} that pod.imagePullSecrets names is not there"));
         }
     }
-    let claim = of.references.claim.as_deref();
-    if let Some(name) = claim.filter(|name| !context.view.has_claim(&of.namespace, name)) {
-        missing.push(format!(
-            "the PersistentVolumeClaim {name} that storage.filesystem.claimName names is not there"
-        ));
+    if let Some(name) = &of.references.claim {
+        missing.extend(claims::missing(context, of, name).await?);
     }
     missing.dedup();
     if missing.is_empty() {

@@ -10,6 +10,7 @@
 //! | [`validate`] | what a spec asks for, once it makes sense (pure) |
 //! | [`references`] | which secrets and claims a spec names (pure) |
 //! | [`dereference`] | whether those are there |
+//! | [`claims`] | whether the claim can get its volume |
 //! | [`build`] | the children, a file a kind (pure) |
 //! | [`kinds`], [`names`] | what they are and how they are called (pure) |
 //! | [`drift`] | whether what was applied still stands (pure) |
@@ -35,6 +36,7 @@ pub mod api_server;
 pub mod apply;
 pub mod backlog;
 pub mod build;
+pub mod claims;
 pub mod conditions;
 pub mod context;
 pub mod crd;

@@ -32,6 +32,10 @@ use super::references::References;
 /// Which object is to be looked at.
 pub type Wanted = ObjectRef<StreamProcessor>;
 
+/// What Kubernetes notes at a claim that has its volume.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#pv-kubernetes-io-bind-completed>
+const ANNOTATION_BOUND: &str = "pv.kubernetes.io/bind-completed";
+
 /// How many of them may wait; the watches wait when there are more.
 const QUEUE: usize = 1_024;
 
@@ -83,9 +87,10 @@ impl View {
         found.metadata.resource_version.clone()
     }
 
-    /// Whether a claim is there.
-    pub fn has_claim(&self, namespace: &str, name: &str) -> bool {
-        self.claims.get(&ObjectRef::new(name).within(namespace)).is_some()
+    /// Whether a claim has its volume for good; none if it is not there.
+    pub fn claim_is_bound(&self, namespace: &str, name: &str) -> Option<bool> {
+        let found = self.claims.get(&ObjectRef::new(name).within(namespace))?;
+        Some(found.annotations().contains_key(ANNOTATION_BOUND))
     }
 
     /// The objects that have been seen of a label's value in a namespace.
