@@ -12,6 +12,9 @@ PORT ?=
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
 
+# Of `make simulate`: how many worlds; with SEED, that one alone, and everything that happens in it.
+SEEDS ?= 100000
+
 # Of `make e2e`: names of scenarios, all without it; and a cluster of yours, by its kubeconfig, with
 # an image that it can pull, and the broker that its pods reach.
 SCENARIOS ?=
@@ -25,10 +28,10 @@ SECTIONS ?=
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e fuzz bench lint fmt docs clean
+.PHONY: help setup build demo test e2e fuzz simulate bench lint fmt docs clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing to build and test (Debian packages, Rust toolchain)
 	@scripts/setup.sh test
@@ -43,10 +46,17 @@ demo: ## Watch the whole pipeline, no broker needed [CAMERAS=4 FRAMES=dir DURATI
 		$(if $(CAMERAS),--cameras '$(CAMERAS)') $(if $(FRAMES),--frames '$(FRAMES)') \
 		$(if $(DURATION),--duration '$(DURATION)') $(if $(PORT),--port '$(PORT)')
 
-test: setup ## Run everything that CI runs: format, lints, tests with a real broker, browser and Kubernetes API server
+# Of `make test`: which scenarios run on a node, where one can be made.
+NODE_SCENARIOS := restricted worker operator handover children troubles samples autoscaling
+
+test: setup ## Run everything that CI runs: format, lints, tests with a real broker, browser and API server; as root on a node
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	$(CARGO) test --locked $(TEST_FEATURES)
+	@if [ "$$(uname -s)/$$(id -u)" = Linux/0 ]; then \
+		scripts/setup.sh e2e || echo "so there is no node here"; fi
+	E2E_BINARY="$${CARGO_TARGET_DIR:-target}/debug/stream-processor" \
+		tests/e2e/run.sh --where-possible $(NODE_SCENARIOS)
 
 e2e: ## Run the image in a real Kubernetes: one node made here, as root, or E2E_KUBECONFIG and E2E_IMAGE [SCENARIOS=restricted]
 ifeq ($(E2E_KUBECONFIG),)
@@ -59,6 +69,11 @@ fuzz: ## Try damaged input of every kind [SECONDS=60 SEED=1]
 	@scripts/setup.sh test
 	FUZZ_SECONDS='$(SECONDS)' FUZZ_SEED='$(SEED)' \
 		$(CARGO) test --locked $(TEST_FEATURES) --test fuzz -- --nocapture
+
+simulate: ## Run the pipeline in worlds in which whatever can fail does [SEEDS=100000 SEED=1]
+	@scripts/setup.sh test
+	SIMULATE_SEEDS='$(SEEDS)' SIMULATE_SEED='$(if $(findstring command line,$(origin SEED)),$(SEED))' \
+		$(CARGO) test --locked $(TEST_FEATURES) --test simulation every_frame -- --nocapture
 
 bench: ## Measure speed, bytes and memory against the obvious alternatives [SECTIONS=speed]
 	@scripts/setup.sh test

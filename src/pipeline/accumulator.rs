@@ -8,7 +8,7 @@
 //!
 //! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::{DeviceKey, EventId, FrameEvent, UtcMillis};
@@ -80,6 +80,8 @@ struct Open {
 
 #[derive(Debug)]
 struct Deferred {
+    /// Counts a device's frames in the order in which they were first deferred.
+    turn: u64,
     delivery: DeliveryId,
     event_hash: u64,
 }
@@ -89,9 +91,11 @@ struct Device {
     open: Option<Open>,
     /// Held and unsettled: in the open group, waiting or being encoded.
     held: usize,
+    /// By turn.
     deferred: VecDeque<Deferred>,
-    /// Asked for again and not yet come.
-    awaited: HashSet<u64>,
+    next_turn: u64,
+    /// Asked for again and not yet come: their turns, by the events' hashes.
+    awaited: HashMap<u64, u64>,
     awaited_since: UtcMillis,
     last_offer_at: UtcMillis,
 }
@@ -102,7 +106,8 @@ impl Device {
             open: None,
             held: 0,
             deferred: VecDeque::new(),
-            awaited: HashSet::new(),
+            next_turn: 0,
+            awaited: HashMap::new(),
             awaited_since: now,
             last_offer_at: now,
         }
@@ -160,14 +165,22 @@ impl Accumulator {
             same.deliveries.push(delivery);
             return Offer::Held;
         }
-        let awaited = device.awaited.remove(&hash);
-        let behind_others = !device.deferred.is_empty() || !device.awaited.is_empty();
+        let turn = device.awaited.remove(&hash);
+        let is_behind_others = match turn {
+            // Others may have taken the room that it was asked for again for, and it had to be
+            // deferred once more: those that were asked for with it must not overtake it.
+            Some(turn) => device.deferred.front().is_some_and(|first| first.turn < turn),
+            None => !device.deferred.is_empty() || !device.awaited.is_empty(),
+        };
         let no_room = self.held >= settings.max_held || device.held >= settings.max_held_per_device;
-        if no_room || (behind_others && !awaited) {
+        if no_room || is_behind_others {
             if device.deferred.is_empty() {
                 self.waiting.push_back(key);
             }
-            device.deferred.push_back(Deferred { delivery, event_hash: hash });
+            let turn = turn.unwrap_or(device.next_turn);
+            device.next_turn = device.next_turn.max(turn.saturating_add(1));
+            let place = device.deferred.partition_point(|other| other.turn < turn);
+            device.deferred.insert(place, Deferred { turn, delivery, event_hash: hash });
             self.deferred += 1;
             return Offer::Deferred;
         }
@@ -256,8 +269,8 @@ impl Accumulator {
                 || device_room >= device.deferred.len();
             if device.awaited.is_empty() && worthwhile {
                 let count = device_room.min(room).min(device.deferred.len());
-                for Deferred { delivery, event_hash } in device.deferred.drain(..count) {
-                    device.awaited.insert(event_hash);
+                for Deferred { turn, delivery, event_hash } in device.deferred.drain(..count) {
+                    device.awaited.insert(event_hash, turn);
                     wanted.push(delivery);
                 }
                 device.awaited_since = now;

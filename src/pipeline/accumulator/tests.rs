@@ -119,6 +119,29 @@ fn deferred_frames_are_asked_for_in_order_and_newer_ones_stay_behind_them() {
 }
 
 #[test]
+fn frames_asked_for_whose_room_others_took_stay_in_order() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..16 {
+        accumulator.offer(event("a", number), delivery(number), START);
+    }
+    accumulator.release(&event("a", 0).device, 12);
+    assert_eq!(accumulator.rerequest(START), [12, 13, 14, 15].map(delivery));
+    for other in 0..40 {
+        let device = ["b", "c", "d", "e"][other / 10];
+        accumulator.offer(event(device, other as u64), delivery(100 + other as u64), START);
+    }
+    assert_eq!(accumulator.held(), 40);
+    let mut offer_again = |number| {
+        let offer = accumulator.offer(event("a", number), delivery(number), START);
+        assert!(matches!(offer, Offer::Deferred), "{number}");
+        accumulator.release(&event("b", 0).device, 1);
+    };
+    (12..16).for_each(&mut offer_again);
+    accumulator.release(&event("b", 0).device, 6);
+    assert_eq!(accumulator.rerequest(START), [12, 13, 14, 15].map(delivery));
+}
+
+#[test]
 fn frames_asked_for_that_never_come_are_not_waited_for_for_ever() {
     let mut accumulator = Accumulator::new(settings());
     for number in 0..13 {
