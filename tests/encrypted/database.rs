@@ -9,8 +9,7 @@ use crate::{program, ran};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_encrypted_database_is_written_if_its_authority_is_trusted() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-    let server =
-        PostgresServer::start_encrypted(&authority.certificate(), &authority.key()).await;
+    let server = PostgresServer::start_encrypted(&authority.certificate(), &authority.key()).await;
     let write = |trusted: Option<&Path>| {
         let mut command = program(folder.path(), &["archive-cleanup", "--rebuild-database"]);
         command

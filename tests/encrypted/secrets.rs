@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use stream_processor::config::{Group, Setting};
+use stream_processor::config::Group;
 
 use crate::broker::Broker;
 use crate::program;
@@ -16,8 +16,7 @@ use crate::servers::s3::S3Server;
 const MARK: &str = "hush";
 
 /// Everything that the crates of the house would ever say, ours first.
-const ALL_THERE_IS: &str =
-    "trace,pulsar=trace,reqwest=trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace,\
+const ALL_THERE_IS: &str = "trace,pulsar=trace,reqwest=trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace,\
      oauth2=trace,tower_http=trace,tokio_util=trace,mio=trace";
 
 /// How long a command is listened to that does not end by itself.
@@ -37,9 +36,9 @@ fn secrets(redis_port: u16) -> Vec<(&'static str, String)> {
 
 #[test]
 fn every_setting_that_is_secret_is_listened_for() {
-    let settings = Group::ALL.into_iter().flat_map(Group::settings);
-    let mut known: Vec<_> =
-        settings.filter(|setting| setting.secret).map(|Setting { variable, .. }| *variable).collect();
+    let settings = Group::ALL.iter().flat_map(|group| group.settings());
+    let secret = settings.filter(|setting| setting.secret);
+    let mut known: Vec<_> = secret.map(|setting| setting.variable).collect();
     let mut given: Vec<_> = secrets(1).into_iter().map(|(variable, _)| variable).collect();
     known.sort_unstable();
     given.sort_unstable();
@@ -67,7 +66,8 @@ async fn no_command_says_a_secret() {
         ("STORAGE_AZURE_CONTAINER", "streams".to_owned()),
         ("STORAGE_AZURE_ENDPOINT_URL", "http://127.0.0.1:9/tester".to_owned()),
     ];
-    let cases: [(&[&str], &[(&str, String)]); 6] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, String)]);
+    let cases: [Case; 6] = [
         (&["consumer", "--with-cleanup"], &on_disk),
         (&["archive-cleanup", "--rebuild-database"], &on_disk),
         (&["serve"], &on_disk),
