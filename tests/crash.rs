@@ -14,10 +14,10 @@ mod broker;
 mod camera;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/oracle/mod.rs"]
+mod oracle;
 #[path = "support/place.rs"]
 mod place;
-#[path = "support/reckoning.rs"]
-mod reckoning;
 #[path = "support/siege.rs"]
 mod siege;
 #[path = "support/worker.rs"]

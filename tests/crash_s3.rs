@@ -13,10 +13,10 @@ mod broker;
 mod camera;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/oracle/mod.rs"]
+mod oracle;
 #[path = "support/place.rs"]
 mod place;
-#[path = "support/reckoning.rs"]
-mod reckoning;
 #[path = "support/servers/mod.rs"]
 mod servers;
 #[path = "support/siege.rs"]

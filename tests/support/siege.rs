@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use stream_processor::model::{Clock, SystemClock};
 use stream_processor::store::layout::hls_folder;
 
 use super::broker::Broker;
 use super::camera::{Fleet, FleetPlan};
 use super::history::watch::Watcher;
 use super::place::Place;
-use super::reckoning::Reckoning;
+use super::oracle::acks::Reckoning;
+use super::oracle;
 use super::worker::{self, Worker};
 
 const SUBSCRIPTION: &str = "stream-processor";
@@ -230,12 +232,8 @@ impl<'a> Siege<'a> {
 
     async fn count_out(&mut self, worker: &Worker) {
         self.figures.duplicates += worker.duplicates();
-        let too_early = self.reckoning.no_ack_before_its_commit(&self.fleet).await;
-        assert!(
-            too_early.is_empty(),
-            "acknowledged, not committed: {too_early:?}\n{}",
-            self.warnings()
-        );
+        let too_early = self.reckoning.no_ack_before_its_commit(|| self.fleet.ledger()).await;
+        oracle::assert_none(&too_early, &self.warnings());
     }
 
     /// The cameras stop, and a worker that nobody kills does what is left.
@@ -282,10 +280,11 @@ impl<'a> Siege<'a> {
     }
 
     async fn everything_is_there(&self) {
-        self.reckoning.all_acked(&self.fleet).await;
-        self.reckoning.each_event_once_in_order(&self.fleet).await;
-        let dead_letters = self.reckoning.dead_letters().await;
-        assert_eq!(dead_letters, 0, "frames were parked\n{}", self.warnings());
+        let published = self.fleet.ledger().by_device();
+        let mut findings = self.reckoning.frames(&published).await;
+        let acked = self.reckoning.acked().await.expect("the topic's inner figures");
+        findings.extend(oracle::acks::owed(&self.fleet.ledger(), &acked, SystemClock.now()));
+        oracle::assert_none(&findings, &self.warnings());
     }
 
     /// The subscription is rewound to the beginning, once with no worker, of which the first
@@ -337,7 +336,11 @@ impl<'a> Siege<'a> {
     pub async fn end(mut self) -> Figures {
         self.say("the media are looked at");
         let folders: Vec<_> = self.fleet.devices.iter().map(|device| self.hls(device)).collect();
-        let histories = self.reckoning.histories(&self.fleet).await;
+        let mut committed = 0;
+        for device in &self.fleet.devices {
+            let records = self.reckoning.records(device).await;
+            committed += records.iter().map(|record| record.frames.len()).sum::<usize>();
+        }
         let watched = std::mem::take(&mut self.watchers).into_iter().zip(folders);
         let checks: Vec<_> = watched
             .map(|(watcher, folder)| {
@@ -362,7 +365,7 @@ impl<'a> Siege<'a> {
         Figures {
             published: events,
             entries,
-            committed: histories.values().map(Vec::len).sum(),
+            committed,
             acks_checked: self.reckoning.entries_checked,
             seconds: self.begun.elapsed().as_secs_f64(),
             ..self.figures

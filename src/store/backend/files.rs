@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::super::layout;
 use super::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Version, Written};
-use crate::crash_point::reached;
+use crate::crash_point::{READ, RENAME, SYNC, SYNC_FOLDER, WRITE, reached, works};
 use crate::model::UtcMillis;
 use crate::store::StoreError;
 use crate::store::steps::WriteSteps;
@@ -41,6 +41,7 @@ impl Files {
     /// thread that opens it, and a link is not the file that it leads to: what we write is none.
     fn open(&self, path: &str) -> io::Result<Option<(std::fs::File, std::fs::Metadata)>> {
         let mut options = OpenOptions::new();
+        works(READ)?;
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         options.read(true).custom_flags(flags.bits().cast_signed());
         let file = match self.base.open_with(path, &options) {
@@ -85,10 +86,13 @@ impl Files {
             }
             created => created?,
         };
+        works(WRITE)?;
         file.write_all(bytes)?;
         reached(steps.written);
+        works(SYNC)?;
         file.sync_all()?;
         reached(steps.synced);
+        works(RENAME)?;
         match self.base.rename(temporary, &self.base, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.create_folder(split(path).0)?;
@@ -312,6 +316,7 @@ fn about_of(about: &std::fs::Metadata) -> About {
 /// Makes the names in a folder durable. The folder is opened for reading: cap-std's own handles
 /// are `O_PATH`, which cannot be synced.
 fn sync_folder(dir: &Dir, folder: &str) -> io::Result<()> {
+    works(SYNC_FOLDER)?;
     dir.open(folder)?.sync_all()
 }
 
