@@ -1,0 +1,199 @@
+//! A run from its first fault to its verdict.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stream_processor::model::{Clock, SystemClock};
+use tokio::task::JoinSet;
+
+use super::oracle::acks::{self, Reckoning};
+use super::oracle::{Finding, Wrong, gaps, playlists};
+use super::plan::{Kind, Plan};
+use super::recovery::{Recoveries, Seen, Struck, seen};
+use super::redis_agreement;
+use super::strike::{Claims, strike};
+use super::verdict::Verdict;
+use super::world::{NORMAL_MILLIS, SUBSCRIPTION, World};
+use super::uploads::INTERVAL_MILLIS;
+
+/// How often the crew is looked after.
+const LOOK_AFTER: Duration = Duration::from_millis(300);
+/// How often acknowledgements are compared with what is durable.
+const RECKON_EVERY: Duration = Duration::from_secs(20);
+/// How long the fleet has to work off what is left when all is well again.
+const DRAIN: Duration = Duration::from_secs(240);
+/// How long Redis has to agree with the storage.
+const AGREE: Duration = Duration::from_secs(60);
+/// Some workers are not there at the beginning: they may join.
+const SPARE_POSTS: usize = 1;
+
+/// Runs the plan and says what was found.
+pub async fn run(plan: Plan) -> Verdict {
+    let faults = plan.faults();
+    eprintln!("{plan}");
+    faults.iter().for_each(|fault| eprintln!("{fault}"));
+    let world = World::begin(Plan { workers: plan.workers + SPARE_POSTS, ..plan }).await;
+    for post in &world.crew.posts[..plan.workers] {
+        post.set_wanted(true);
+    }
+    let world = Arc::new(world);
+    let claims = Arc::new(Claims::for_posts(world.crew.posts.len()));
+    let begun = Instant::now();
+    let mut strikes = JoinSet::new();
+    let mut struck: Vec<Struck> = Vec::new();
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut reckonings = reckonings(&world);
+    let mut coming = faults.into_iter().peekable();
+    let mut reckoned = begun;
+    let ends_after = Duration::from_secs_f64(plan.minutes * 60.0);
+    while begun.elapsed() < ends_after || !strikes.is_empty() {
+        world.crew.look_after();
+        while let Some(fault) =
+            coming.next_if(|fault| fault.at_secs <= begun.elapsed().as_secs_f64())
+        {
+            let (world, claims) = (Arc::clone(&world), Arc::clone(&claims));
+            strikes.spawn(async move { strike(&world, &claims, fault).await });
+        }
+        while let Some(ended) = strikes.try_join_next() {
+            struck.extend(ended.expect("a fault is carried out"));
+        }
+        if reckoned.elapsed() > RECKON_EVERY {
+            reckoned = Instant::now();
+            findings.extend(reckon(&world, &mut reckonings).await);
+        }
+        tokio::time::sleep(LOOK_AFTER).await;
+    }
+    eprintln!("all is well again after {:.0} s", begun.elapsed().as_secs_f64());
+    drop(reckonings);
+    let mut world = Arc::into_inner(world).expect("nobody else has it");
+    for topic in &mut world.topics {
+        topic.uploads.stop().await;
+    }
+    let drained = drain(&world).await;
+    findings.extend(mirror(&world).await);
+    for post in &world.crew.posts {
+        post.set_wanted(false);
+        world.crew.leave(post).await;
+    }
+    eprintln!("the workers have left after {:.0} s", begun.elapsed().as_secs_f64());
+    judge(world, plan, findings, &struck, drained).await
+}
+
+fn reckonings(world: &World) -> Vec<Reckoning<'_>> {
+    let store = &world.place.store;
+    let of = |topic: &super::world::Topic| {
+        Reckoning::new(&world.broker, &topic.name, SUBSCRIPTION, topic.partitions, store.clone())
+    };
+    world.topics.iter().map(of).collect()
+}
+
+/// Compares what is acknowledged with what is durable, topic by topic.
+async fn reckon(world: &World, reckonings: &mut [Reckoning<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (topic, reckoning) in world.topics.iter().zip(reckonings) {
+        findings.extend(reckoning.no_ack_before_its_commit(|| topic.uploads.ledger()).await);
+    }
+    findings
+}
+
+/// Waits until everything is acknowledged; how long that took, none if it never was.
+async fn drain(world: &World) -> Option<Duration> {
+    let begun = Instant::now();
+    while begun.elapsed() < DRAIN {
+        world.crew.look_after();
+        let mut left = 0;
+        for topic in &world.topics {
+            let counters = world.broker.counters(&topic.name, SUBSCRIPTION).await;
+            // Until a worker asks for it, a topic that was just loaded has no figures.
+            left += if counters.consumers == 0 { 1 } else { counters.backlog };
+        }
+        if left == 0 {
+            return Some(begun.elapsed());
+        }
+        tokio::time::sleep(LOOK_AFTER).await;
+    }
+    None
+}
+
+/// Redis agrees with the storage in the end.
+async fn mirror(world: &World) -> Vec<Finding> {
+    let begun = Instant::now();
+    loop {
+        let wrong =
+            redis_agreement::differences(&world.place.store, &world.redis.url(), true).await;
+        if wrong.is_empty() || begun.elapsed() > AGREE {
+            let finding = |detail| Finding {
+                wrong: Wrong::Mirror,
+                device: None,
+                ids: Vec::new(),
+                at: SystemClock.now(),
+                detail,
+            };
+            return wrong.into_iter().map(finding).collect();
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn judge(
+    mut world: World,
+    plan: Plan,
+    mut findings: Vec<Finding>,
+    struck: &[Struck],
+    drained: Option<Duration>,
+) -> Verdict {
+    let mut verdict = Verdict { plan, drained, ..Verdict::default() };
+    findings.extend(world.crew.findings());
+    let watchers: Vec<_> = world.topics.iter_mut().filter_map(|t| t.watcher.take()).collect();
+    let mut frames: Vec<Seen> = Vec::new();
+    let mut media = JoinSet::new();
+    for ((index, topic), watcher) in world.topics.iter().enumerate().zip(watchers) {
+        let partitions = topic.partitions;
+        let store = world.place.store.clone();
+        let mut reckoning =
+            Reckoning::new(&world.broker, &topic.name, SUBSCRIPTION, partitions, store);
+        findings.extend(reckoning.no_ack_before_its_commit(|| topic.uploads.ledger()).await);
+        let acked = reckoning.acked().await.expect("the topic's inner figures");
+        findings.extend(acks::owed(&topic.uploads.ledger(), &acked, SystemClock.now()));
+        let published = topic.uploads.ledger().by_device();
+        findings.extend(reckoning.frames(&published).await);
+        verdict.published += published.values().map(Vec::len).sum::<usize>();
+        verdict.entries += topic.uploads.ledger().entries.len();
+        for (device, checker) in topic.uploads.devices.iter().zip(watcher.stop_all()) {
+            let records = reckoning.records(device).await;
+            verdict.committed += records.iter().map(|record| record.frames.len()).sum::<usize>();
+            verdict.segments += records.len();
+            verdict.versions += checker.versions();
+            let of_device = published.get(device).map_or(&[][..], Vec::as_slice);
+            frames.extend(seen(index, of_device.iter().map(|frame| &**frame), checker.progress()));
+            findings.extend(gaps::judge(device, checker.listed(), &records, INTERVAL_MILLIS));
+            let device = device.clone();
+            media.spawn_blocking(move || {
+                let mut checker = checker;
+                checker.check_media();
+                playlists::judge(&device, &checker)
+            });
+        }
+    }
+    while let Some(judged) = media.join_next().await {
+        findings.extend(judged.expect("the media are looked at"));
+    }
+    for (_, log) in world.crew.logs() {
+        let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+        verdict.duplicates_dropped += count("delivered again after its commit");
+    }
+    verdict.workers_started = world.crew.started();
+    let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
+    struck.iter().for_each(|struck| *counts.entry(struck.kind).or_default() += 1);
+    verdict.faults = counts;
+    verdict.recoveries = Recoveries::of(struck, &frames, NORMAL_MILLIS);
+    findings.sort_by_key(|finding| (finding.wrong, finding.at));
+    verdict.findings = findings;
+    if !verdict.findings.is_empty() {
+        let kept = world.folder.keep();
+        eprintln!("the workers' logs are kept in {}", kept.display());
+    }
+    world.broker.stop().await;
+    verdict
+}
