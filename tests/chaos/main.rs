@@ -12,11 +12,14 @@
 mod broker;
 mod bucket_link;
 mod crew;
+#[path = "../support/encoder.rs"]
+mod encoder;
 #[path = "../support/history.rs"]
 mod history;
 mod link;
 #[path = "../support/oracle/mod.rs"]
 mod oracle;
+mod oracle_tests;
 #[path = "../support/place.rs"]
 mod place;
 mod plan;

@@ -8,14 +8,14 @@ use stream_processor::model::{Clock, SystemClock};
 use tokio::task::JoinSet;
 
 use super::oracle::acks::{self, Reckoning};
-use super::oracle::{Finding, Wrong, gaps, playlists};
+use super::oracle::{Evidence, Finding, Wrong};
 use super::plan::{Kind, Plan};
 use super::recovery::{Recoveries, Seen, Struck, seen};
 use super::redis_agreement;
 use super::strike::{Claims, strike};
+use super::uploads::INTERVAL_MILLIS;
 use super::verdict::Verdict;
 use super::world::{NORMAL_MILLIS, SUBSCRIPTION, World};
-use super::uploads::INTERVAL_MILLIS;
 
 /// How often the crew is looked after.
 const LOOK_AFTER: Duration = Duration::from_millis(300);
@@ -147,7 +147,7 @@ async fn judge(
     findings.extend(world.crew.findings());
     let watchers: Vec<_> = world.topics.iter_mut().filter_map(|t| t.watcher.take()).collect();
     let mut frames: Vec<Seen> = Vec::new();
-    let mut media = JoinSet::new();
+    let mut judged = JoinSet::new();
     for ((index, topic), watcher) in world.topics.iter().enumerate().zip(watchers) {
         let partitions = topic.partitions;
         let store = world.place.store.clone();
@@ -156,28 +156,27 @@ async fn judge(
         findings.extend(reckoning.no_ack_before_its_commit(|| topic.uploads.ledger()).await);
         let acked = reckoning.acked().await.expect("the topic's inner figures");
         findings.extend(acks::owed(&topic.uploads.ledger(), &acked, SystemClock.now()));
-        let published = topic.uploads.ledger().by_device();
-        findings.extend(reckoning.frames(&published).await);
-        verdict.published += published.values().map(Vec::len).sum::<usize>();
+        let mut published = topic.uploads.ledger().by_device();
+        let letters = Arc::new(reckoning.letters().await);
         verdict.entries += topic.uploads.ledger().entries.len();
-        for (device, checker) in topic.uploads.devices.iter().zip(watcher.stop_all()) {
+        for (device, playlists) in topic.uploads.devices.iter().zip(watcher.stop_all()) {
             let records = reckoning.records(device).await;
+            let published = published.remove(device).unwrap_or_default();
+            verdict.published += published.len();
             verdict.committed += records.iter().map(|record| record.frames.len()).sum::<usize>();
             verdict.segments += records.len();
-            verdict.versions += checker.versions();
-            let of_device = published.get(device).map_or(&[][..], Vec::as_slice);
-            frames.extend(seen(index, of_device.iter().map(|frame| &**frame), checker.progress()));
-            findings.extend(gaps::judge(device, checker.listed(), &records, INTERVAL_MILLIS));
+            verdict.versions += playlists.versions();
+            let shown = published.iter().map(|frame| &**frame);
+            frames.extend(seen(index, shown, playlists.progress()));
             let device = device.clone();
-            media.spawn_blocking(move || {
-                let mut checker = checker;
-                checker.check_media();
-                playlists::judge(&device, &checker)
-            });
+            let interval_millis = INTERVAL_MILLIS;
+            let evidence = Evidence { device, published, records, playlists, interval_millis };
+            let letters = Arc::clone(&letters);
+            judged.spawn_blocking(move || evidence.judge(&letters));
         }
     }
-    while let Some(judged) = media.join_next().await {
-        findings.extend(judged.expect("the media are looked at"));
+    while let Some(found) = judged.join_next().await {
+        findings.extend(found.expect("a device is judged"));
     }
     for (_, log) in world.crew.logs() {
         let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();

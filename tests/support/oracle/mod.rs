@@ -20,8 +20,14 @@ pub mod ledger;
 pub mod playlists;
 
 use std::fmt;
+use std::sync::Arc;
 
 use stream_processor::model::{DeviceKey, UtcMillis};
+use stream_processor::store::SegmentRecord;
+
+use super::history::HistoryChecker;
+use frames::Letters;
+use ledger::Published;
 
 /// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +89,31 @@ impl fmt::Display for Finding {
             write!(f, " {}/{}", device.client, device.device)?;
         }
         write!(f, " [{}]: {}", self.ids.join(", "), self.detail)
+    }
+}
+
+/// All that there is to see of one device.
+pub struct Evidence {
+    pub device: DeviceKey,
+    /// Its frames, in capture order.
+    pub published: Vec<Arc<Published>>,
+    /// Its records, oldest first.
+    pub records: Vec<SegmentRecord>,
+    /// Every version of its playlist, and its media files.
+    pub playlists: HistoryChecker,
+    /// How far apart its frames are.
+    pub interval_millis: i64,
+}
+
+impl Evidence {
+    /// Everything that is wrong with the device's stream; decodes all of its media.
+    pub fn judge(mut self, letters: &Letters) -> Vec<Finding> {
+        let Self { device, published, records, interval_millis, .. } = &self;
+        let mut findings = frames::judge(device, published, records, letters);
+        findings.extend(gaps::judge(device, self.playlists.listed(), records, *interval_millis));
+        self.playlists.check_media();
+        findings.extend(playlists::judge(device, &self.playlists));
+        findings
     }
 }
 
