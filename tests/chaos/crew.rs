@@ -169,8 +169,7 @@ impl Crew {
         let at: UtcMillis = SystemClock.now();
         let id = format!("post {}", post.number);
         let detail = detail.to_owned();
-        let finding =
-            Finding { wrong: Wrong::Worker, device: None, ids: vec![id], at, detail };
+        let finding = Finding { wrong: Wrong::Worker, device: None, ids: vec![id], at, detail };
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).push(finding);
     }
 

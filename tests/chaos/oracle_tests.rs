@@ -115,13 +115,6 @@ impl Result {
         std::fs::write(file, serde_json::to_vec(&state).unwrap()).unwrap();
     }
 
-    fn change_media(&self, number: u32, change: impl FnOnce(&mut Vec<u8>)) {
-        let file = self.hls(&format!("segments/seg_{number:06}.ts"));
-        let mut media = std::fs::read(&file).unwrap();
-        change(&mut media);
-        std::fs::write(file, media).unwrap();
-    }
-
     /// What the oracle finds.
     async fn judged(&self) -> Vec<Finding> {
         // A store of its own, that has nothing in memory.

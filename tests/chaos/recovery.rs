@@ -52,8 +52,8 @@ pub fn recovery_millis(struck: &Struck, frames: &[Seen], normal_millis: i64) -> 
             && frame.published_at.plus_millis(normal_millis) >= struck.began
             && frame.shown_at >= struck.began
     });
-    let late = concerned
-        .filter(|frame| frame.shown_at.millis_since(frame.published_at) > normal_millis);
+    let late =
+        concerned.filter(|frame| frame.shown_at.millis_since(frame.published_at) > normal_millis);
     late.map(|frame| frame.shown_at.millis_since(struck.ended)).max().unwrap_or(0).max(0)
 }
 

@@ -186,10 +186,7 @@ impl Wire {
     }
 
     /// Waits for an answer, and says that it is there when it is asked.
-    async fn answer<T>(
-        &mut self,
-        wanted: impl Fn(BaseCommand) -> Option<T>,
-    ) -> Result<T, String> {
+    async fn answer<T>(&mut self, wanted: impl Fn(BaseCommand) -> Option<T>) -> Result<T, String> {
         loop {
             let next = self.framed.next().await.ok_or("the connection has ended")?;
             let said = next.map_err(|e| e.to_string())?.command;

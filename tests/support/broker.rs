@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pulsar::compression::{Compression, CompressionZstd};
+use pulsar::consumer::{InitialPosition, Message as ConsumedMessage};
 use pulsar::producer::{Message, ProducerOptions};
 use pulsar::routing_policy::RoutingPolicy;
-use pulsar::consumer::{InitialPosition, Message as ConsumedMessage};
 use pulsar::{Consumer, ConsumerOptions, Producer, Pulsar, TokioExecutor};
 use serde_json::Value;
 use tokio::sync::OnceCell;

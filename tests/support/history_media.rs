@@ -45,7 +45,9 @@ fn decoded_times(input: &str) -> Result<Vec<f64>, String> {
         let mut picture = frame::Video::empty();
         loop {
             match decoder.receive_frame(&mut picture) {
-                Ok(()) if picture.is_corrupt() => return Err(format!("picture {pictures}: corrupt")),
+                Ok(()) if picture.is_corrupt() => {
+                    return Err(format!("picture {pictures}: corrupt"));
+                }
                 Ok(()) => pictures += 1,
                 Err(Error::Eof) => return Ok(pictures),
                 Err(Error::Other { errno: ffmpeg_next::error::EAGAIN }) => return Ok(pictures),

@@ -14,9 +14,9 @@ use stream_processor::store::layout::hls_folder;
 use super::broker::Broker;
 use super::camera::{Fleet, FleetPlan};
 use super::history::watch::Watcher;
-use super::place::Place;
-use super::oracle::acks::Reckoning;
 use super::oracle;
+use super::oracle::acks::Reckoning;
+use super::place::Place;
 use super::worker::{self, Worker};
 
 const SUBSCRIPTION: &str = "stream-processor";
@@ -32,6 +32,9 @@ pub enum Life {
     PairOneKilled,
     /// Two at a time: one kills itself at a named instant, the other goes on for a while.
     PairOneAtPoint(&'static str),
+    /// Two at a time: whoever comes to a named instant first kills itself there, and so may the
+    /// other: for what is passed so seldom that one of them might wait for ever.
+    PairAtPoint(&'static str),
     /// Two at a time: one is told to leave, the other goes on for a while.
     PairOneLeaves,
 }
@@ -205,6 +208,10 @@ impl<'a> Siege<'a> {
                 self.wait_a_little(300..2_000).await;
                 self.kill("left of a pair", second).await;
             }
+            Life::PairAtPoint(point) => {
+                let pair = [self.start_with(point), self.start_with(point)];
+                self.one_dies_at(point, pair).await;
+            }
             Life::PairOneLeaves => {
                 let mut first = self.start("");
                 let second = self.start("");
@@ -228,6 +235,25 @@ impl<'a> Siege<'a> {
         eprintln!("{} died at {point} after {} ms", worker.name, took.as_millis());
         *self.figures.kills.entry(point).or_default() += 1;
         self.count_out(&worker).await;
+    }
+
+    async fn one_dies_at(&mut self, point: &'static str, mut pair: [Worker; 2]) {
+        let begun = Instant::now();
+        while pair.iter_mut().all(|worker| worker.ended().is_none()) {
+            let waits = begun.elapsed() < Duration::from_secs(60);
+            assert!(waits, "neither dies at {point}\n{}", pair[0].log_end());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if pair[0].ended().is_none() {
+            pair.reverse();
+        }
+        let [first, mut second] = pair;
+        self.dies_at(point, first).await;
+        self.wait_a_little(300..2_000).await;
+        match second.ended() {
+            None => self.kill("left of a pair", second).await,
+            Some(_) => self.dies_at(point, second).await,
+        }
     }
 
     async fn count_out(&mut self, worker: &Worker) {

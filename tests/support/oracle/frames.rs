@@ -82,10 +82,7 @@ fn lost(
     let number = |frame: &Arc<Published>| shown.get(&frame.event_id)?.first().copied();
     let last = before.iter().rev().find_map(number);
     let next = after.iter().skip(1).find_map(number);
-    format!(
-        "taken at {}; shown before it: segment {last:?}, after it: {next:?}",
-        frame.captured_at
-    )
+    format!("taken at {}; shown before it: segment {last:?}, after it: {next:?}", frame.captured_at)
 }
 
 fn committed_at(records: &[SegmentRecord], number: u64) -> UtcMillis {

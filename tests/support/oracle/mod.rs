@@ -108,11 +108,11 @@ pub struct Evidence {
 impl Evidence {
     /// Everything that is wrong with the device's stream; decodes all of its media.
     pub fn judge(mut self, letters: &Letters) -> Vec<Finding> {
-        let Self { device, published, records, interval_millis, .. } = &self;
-        let mut findings = frames::judge(device, published, records, letters);
-        findings.extend(gaps::judge(device, self.playlists.listed(), records, *interval_millis));
         self.playlists.check_media();
-        findings.extend(playlists::judge(device, &self.playlists));
+        let Self { device, published, records, playlists, interval_millis } = &self;
+        let mut findings = frames::judge(device, published, records, letters);
+        findings.extend(gaps::judge(device, playlists.listed(), records, *interval_millis));
+        findings.extend(playlists::judge(device, playlists));
         findings
     }
 }
