@@ -1,6 +1,7 @@
 //! The workers: real processes, each with its own link to the broker, its own fail points and its
 //! own clock. Whoever has ended is started again, as Kubernetes does.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -131,6 +132,8 @@ impl Crew {
                 let mut command = Command::new(&self.binary);
                 command
                     .args(["consumer", "--with-cleanup"])
+                    // Who interrupts the run at a terminal does not mean the workers.
+                    .process_group(0)
                     .env_clear()
                     .envs(post.variables.iter().map(|(name, value)| (name, value)))
                     .env("PULSAR_SERVICE_URL", post.link.url())

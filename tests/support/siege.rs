@@ -259,6 +259,7 @@ impl<'a> Siege<'a> {
     async fn count_out(&mut self, worker: &Worker) {
         self.figures.duplicates += worker.duplicates();
         let too_early = self.reckoning.no_ack_before_its_commit(|| self.fleet.ledger()).await;
+        let too_early = too_early.expect("the broker and the storage answer");
         oracle::assert_none(&too_early, &self.warnings());
     }
 

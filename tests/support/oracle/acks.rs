@@ -124,13 +124,14 @@ impl<'a> Reckoning<'a> {
         Some(acked)
     }
 
-    /// The frames that are acknowledged and neither committed nor refused. The broker is asked
-    /// first: what it has by then must be on disk by then, whoever goes on working meanwhile.
+    /// The frames that are acknowledged and neither committed nor refused; none while the broker
+    /// or the storage does not answer. The broker is asked first: what it has by then must be on
+    /// disk by then, whoever goes on working meanwhile.
     pub async fn no_ack_before_its_commit<'b>(
         &mut self,
         ledger: impl Fn() -> MutexGuard<'b, Ledger>,
-    ) -> Vec<Finding> {
-        let Some(acked) = self.acked().await else { return Vec::new() };
+    ) -> Option<Vec<Finding>> {
+        let acked = self.acked().await?;
         let seen_at = SystemClock.now();
         let mut asked: BTreeSet<DeviceKey> = BTreeSet::new();
         for (entry, frames) in &ledger().entries {
@@ -139,7 +140,7 @@ impl<'a> Reckoning<'a> {
             asked.extend(unknown.filter(|_| is_new).map(|frame| frame.device.clone()));
         }
         for device in &asked {
-            let records = self.store.committed_segments(device).await.expect("a history");
+            let records = self.store.committed_segments(device).await.ok()?;
             let frames = records.into_iter().flat_map(|record| record.frames);
             self.done.extend(frames.map(|frame| frame.event_id));
         }
@@ -154,7 +155,7 @@ impl<'a> Reckoning<'a> {
         for entry in ledger.entries.keys().filter(|entry| is_acked(&acked, **entry)) {
             self.entries_checked += usize::from(self.checked.insert(*entry));
         }
-        is_suspect(&ledger, &self.done)
+        Some(is_suspect(&ledger, &self.done))
     }
 
     /// What is wrong with the frames of every device, by its records.
