@@ -69,14 +69,14 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     lives.extend((0..5).map(|_| vec![Life::Random]));
     lives.extend((0..2).map(|_| vec![Life::PairOneKilled]));
     lives.extend([vec![Life::PairOneLeaves]]);
-    // All of it once more with another worker beside the one that dies.
+    // All of it once more with another worker beside the one that dies. It would mend what that
+    // one left, so that a playlist is left to be mended by one that was alone.
     for (before, mending) in before_mending.into_iter().zip(steps::HEAL_PLAYLIST.names()) {
-        lives.push(vec![Life::PairOneAtPoint(before), Life::PairAtPoint(mending)]);
+        lives.push(vec![Life::Point(before), Life::PairAtPoint(mending)]);
     }
     lives.extend(steps::HEAL_STATE.names().map(|point| vec![Life::PairAtPoint(point)]));
     let often = [steps::SEGMENT, steps::STATE, steps::PLAYLIST];
     let often = often.iter().flat_map(steps::WriteSteps::names).chain(pipeline::steps::ALL);
-    let often = often.filter(|point| !before_mending.contains(point));
     lives.extend(often.map(|point| vec![Life::PairOneAtPoint(point)]));
     lives.shuffle(rng);
     // History files are seldom written, but often while there is a backlog: at the beginning.

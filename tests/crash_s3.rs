@@ -63,12 +63,13 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     lives.extend((0..4).map(|_| vec![Life::Random]));
     lives.extend((0..3).map(|_| vec![Life::PairOneKilled]));
     lives.extend([vec![Life::PairOneLeaves]]);
-    // All of it once more with another worker beside the one that dies.
+    // All of it once more with another worker beside the one that dies. It would mend what that
+    // one left, so that it is one that was alone who leaves something.
     for mending in around(&steps::HEAL_PLAYLIST) {
-        lives.push(vec![Life::PairOneAtPoint(steps::STATE.durable), Life::PairAtPoint(mending)]);
+        lives.push(vec![Life::Point(steps::STATE.durable), Life::PairAtPoint(mending)]);
     }
     for claim in around(&steps::CLAIM) {
-        lives.push(vec![Life::PairOneAtPoint(steps::SEGMENT.durable), Life::PairAtPoint(claim)]);
+        lives.push(vec![Life::Point(steps::SEGMENT.durable), Life::PairAtPoint(claim)]);
     }
     let often = [steps::SEGMENT, steps::STATE, steps::PLAYLIST];
     let often = often.iter().flat_map(around).chain(pipeline::steps::ALL);
