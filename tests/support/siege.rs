@@ -1,7 +1,9 @@
 //! One fleet, one topic, one storage, and workers that are killed one after the other.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+#[path = "siege_figures.rs"]
+mod figures;
+
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use super::oracle;
 use super::oracle::acks::Reckoning;
 use super::place::Place;
 use super::worker::{self, Worker};
+use figures::Figures;
 
 const SUBSCRIPTION: &str = "stream-processor";
 
@@ -51,48 +54,6 @@ pub struct SiegePlan {
     /// 0 for a plain topic.
     pub partitions: u32,
     pub container: &'static str,
-}
-
-/// What was done, for the reader of the log.
-#[derive(Debug, Default)]
-pub struct Figures {
-    kills: BTreeMap<&'static str, u32>,
-    published: usize,
-    entries: usize,
-    committed: usize,
-    segments: usize,
-    duplicates: usize,
-    versions: usize,
-    acks_checked: usize,
-    seconds: f64,
-}
-
-impl Figures {
-    pub fn kills(&self) -> u32 {
-        self.kills.values().sum()
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kills: Vec<_> =
-            self.kills.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        write!(
-            f,
-            "kills={} ({}) published={} in {} entries committed={} segments={} \
-             duplicates_dropped={} playlist_versions={} acks_checked={} seconds={:.0}",
-            self.kills(),
-            kills.join(", "),
-            self.published,
-            self.entries,
-            self.committed,
-            self.segments,
-            self.duplicates,
-            self.versions,
-            self.acks_checked,
-            self.seconds,
-        )
-    }
 }
 
 /// A running one.
