@@ -8,12 +8,19 @@ FRAMES ?=
 DURATION ?=
 PORT ?=
 
-# Of `make fuzz`: how long, of each kind of input, and the first input's seed.
+# Of `make fuzz`: how long, of each kind of input, and the first input's seed. `make chaos` has a
+# seed as well.
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
 
 # Of `make simulate`: how many worlds; with SEED, that one alone, and everything that happens in it.
 SEEDS ?= 100000
+
+# Of `make chaos`, beside SEED: how long, how many workers and cameras, and `s3` for a bucket.
+MINUTES ?= 10
+WORKERS ?= 4
+DEVICES ?= 300
+STORAGE ?=
 
 # Of `make e2e`: names of scenarios, all without it; and a cluster of yours, by its kubeconfig, with
 # an image that it can pull, and the broker that its pods reach.
@@ -28,7 +35,7 @@ SECTIONS ?=
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e fuzz simulate bench lint fmt docs clean
+.PHONY: help setup build demo test e2e fuzz simulate chaos bench lint fmt docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +81,12 @@ simulate: ## Run the pipeline in worlds in which whatever can fail does [SEEDS=1
 	@scripts/setup.sh test
 	SIMULATE_SEEDS='$(SEEDS)' SIMULATE_SEED='$(if $(findstring command line,$(origin SEED)),$(SEED))' \
 		$(CARGO) test --locked $(TEST_FEATURES) --test simulation every_frame -- --nocapture
+
+chaos: ## Break everything around a fleet by a seed, and judge what is left [SEED=1 MINUTES=10 WORKERS=4 DEVICES=300 STORAGE=s3]
+	@scripts/setup.sh test
+	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(MINUTES)' CHAOS_WORKERS='$(WORKERS)' \
+		CHAOS_DEVICES='$(DEVICES)' CHAOS_STORAGE='$(STORAGE)' \
+		$(CARGO) test --locked $(TEST_FEATURES) --test chaos -- --nocapture a_fleet
 
 bench: ## Measure speed, bytes and memory against the obvious alternatives [SECTIONS=speed]
 	@scripts/setup.sh test

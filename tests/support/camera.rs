@@ -2,7 +2,6 @@
 //! that is published again, at once or much later, and an event that overtakes its file. They
 //! keep a ledger of all that they published: what a checker compares with.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +18,7 @@ use stream_processor::model::{Clock, DeviceKey, EventId, SystemClock, UtcMillis}
 use tokio::task::JoinSet;
 
 use super::broker::Broker;
+use super::oracle::ledger::{Ledger, Published};
 
 /// How far apart a camera's frames are.
 pub const INTERVAL_MILLIS: i64 = 500;
@@ -26,25 +26,6 @@ pub const INTERVAL_MILLIS: i64 = 500;
 const BATCH: u32 = 2;
 /// How many different pictures there are.
 const PICTURES: usize = 12;
-
-/// Names an entry within a broker: ledger and entry.
-pub type Entry = (i64, i64);
-
-/// One published frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    pub device: DeviceKey,
-    pub event_id: EventId,
-}
-
-/// All that was published.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    /// Each event once, a device's in capture order.
-    pub events: Vec<Published>,
-    /// What each entry holds. An entry may be delivered before it is noted here.
-    pub entries: BTreeMap<Entry, Vec<Published>>,
-}
 
 /// What a fleet is like.
 #[derive(Clone, Debug)]
@@ -139,7 +120,7 @@ struct Camera {
     rng: ChaCha8Rng,
     ledger: Arc<Mutex<Ledger>>,
     /// Messages that are published again at a later turn.
-    late_copies: Vec<(u32, Published, Vec<u8>)>,
+    late_copies: Vec<(u32, Arc<Published>, Vec<u8>)>,
     taken: u32,
 }
 
@@ -164,7 +145,7 @@ impl Camera {
     }
 
     /// Takes the frame of `at` and writes it, or has it written after its event.
-    async fn take(&mut self, at: UtcMillis) -> (Published, Vec<u8>) {
+    async fn take(&mut self, at: UtcMillis) -> (Arc<Published>, Vec<u8>) {
         self.taken += 1;
         let id =
             format!("{}-{:06}-{:08x}", self.device.device, self.taken, self.rng.random::<u32>());
@@ -185,19 +166,25 @@ impl Camera {
         } else {
             write.await.expect("a frame is written");
         }
-        let published = Published { device: self.device.clone(), event_id };
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).events.push(published.clone());
+        let published = Arc::new(Published {
+            device: self.device.clone(),
+            event_id,
+            captured_at: at,
+            published_at: SystemClock.now(),
+        });
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.events.push(Arc::clone(&published));
         (published, message)
     }
 
     /// Publishes some of the messages again, now and at a later turn.
-    async fn publish_copies(&mut self, batch: &[(Published, Vec<u8>)]) {
+    async fn publish_copies(&mut self, batch: &[(Arc<Published>, Vec<u8>)]) {
         if self.rng.random_bool(0.04) {
             self.publish(batch).await;
         }
         if self.rng.random_bool(0.04) {
             let when = self.taken + self.rng.random_range(4..24);
-            self.late_copies.extend(batch.iter().map(|(p, m)| (when, p.clone(), m.clone())));
+            self.late_copies.extend(batch.iter().map(|(p, m)| (when, Arc::clone(p), m.clone())));
         }
         let taken = self.taken;
         let due: Vec<_> = self
@@ -210,7 +197,7 @@ impl Camera {
         }
     }
 
-    async fn publish(&mut self, batch: &[(Published, Vec<u8>)]) {
+    async fn publish(&mut self, batch: &[(Arc<Published>, Vec<u8>)]) {
         let mut receipts = Vec::new();
         for (published, payload) in batch {
             let message = Message {
@@ -228,7 +215,7 @@ impl Camera {
             let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             let entry =
                 ledger.entries.entry((number(id.ledger_id), number(id.entry_id))).or_default();
-            entry.push(published.clone());
+            entry.push(Arc::clone(published));
         }
     }
 }

@@ -11,6 +11,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
+use crate::crash_point::{READ, RENAME, SYNC, SYNC_FOLDER, WRITE, works};
 use crate::model::UtcMillis;
 use crate::store::ports::{Disk, DiskFile, FileAbout, FrameFolder};
 
@@ -39,6 +40,7 @@ impl Read for OsFile {
 
 impl Write for OsFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        works(WRITE)?;
         self.0.write(bytes)
     }
 
@@ -62,6 +64,7 @@ impl DiskFile for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        works(SYNC)?;
         self.0.sync_all()
     }
 
@@ -82,6 +85,7 @@ impl Disk for OsDisk {
     type File = OsFile;
 
     fn open(&self, path: &str) -> io::Result<OsFile> {
+        works(READ)?;
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(flags.bits().cast_signed());
@@ -109,10 +113,12 @@ impl Disk for OsDisk {
     /// The folder is opened for reading: cap-std's own handles are `O_PATH`, which cannot be
     /// synced.
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        works(SYNC_FOLDER)?;
         self.0.open(folder)?.sync_all()
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        works(RENAME)?;
         self.0.rename(from, &self.0, to)
     }
 
