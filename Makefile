@@ -21,11 +21,17 @@ export E2E_KUBECONFIG E2E_IMAGE E2E_PULSAR_URL E2E_PULSAR_ADMIN_URL
 # cleanup archive viewers memory end-to-end.
 SECTIONS ?=
 
+# Of `make soak`: which parts, all without it: load over backlog; how many devices, and how many
+# minutes each part measures.
+PARTS ?=
+DEVICES ?=
+MINUTES ?=
+
 # The same features everywhere, so that nothing is built twice.
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e fuzz bench lint fmt docs clean
+.PHONY: help setup build demo test e2e fuzz bench soak lint fmt docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +69,11 @@ fuzz: ## Try damaged input of every kind [SECONDS=60 SEED=1]
 bench: ## Measure speed, bytes and memory against the obvious alternatives [SECTIONS=speed]
 	@scripts/setup.sh test
 	$(CARGO) bench --locked --bench figures -- $(SECTIONS)
+
+soak: ## One worker under a fleet's load, over its limit, with a backlog [PARTS=load DEVICES=10000 MINUTES=10]
+	@scripts/setup.sh test
+	SOAK_DEVICES='$(DEVICES)' SOAK_MINUTES='$(MINUTES)' \
+		$(CARGO) bench --locked --bench soak -- $(PARTS)
 
 lint: ## Check format, lints, links in the docs, and licences and advisories of dependencies (if cargo-deny is there)
 	$(CARGO) fmt --check
