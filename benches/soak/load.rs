@@ -36,7 +36,7 @@ pub async fn load(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failu
     let from = SystemClock.now();
     let samples = stage.watch(window).await?;
     let until = SystemClock.now();
-    let syncs = count_syncs(&mut stage).await;
+    let syncs = syncs_of_a_commit(stage.worker.pid).await;
     stage.end(fleet).await?;
     let ended = stage.close(DRAIN).await?;
 
@@ -60,7 +60,7 @@ pub async fn load(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failu
     figures.push(Row::new("frames committed a second", []).figure(rate(&samples, |s| s.committed)));
     report::push_cost(&mut figures, &samples);
     if let Ok(syncs) = syncs {
-        figures.push(Row::new("fsyncs a segment", []).figure(syncs));
+        figures.push(Row::new("fsyncs a commit", []).figure(syncs));
     }
     figures.push(Row::new("PSS MiB at most", []).figure(most(&samples, |s| s.pss_kib) / 1_024.0));
     figures
@@ -75,21 +75,21 @@ pub async fn load(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failu
     Ok(vec![line, figures, lags, report::promises("Load: every frame once", &ended)])
 }
 
-/// How often the worker syncs a file for a segment; strace tells, where it is there.
-async fn count_syncs(stage: &mut Stage<'_>) -> Result<f64, Failure> {
-    let before = stage.look().await?;
+/// How often the worker syncs a file for a commit, which takes one lock; strace tells, where it is
+/// there.
+async fn syncs_of_a_commit(worker: u32) -> Result<f64, Failure> {
     let mut strace = Command::new("timeout");
     strace.args(["-s", "INT", &COUNTED.as_secs().to_string(), "strace", "-f", "-q", "-c"]);
-    strace.args(["-U", "calls,name", "-e", "trace=fsync,fdatasync,syncfs", "-p"]);
-    strace.arg(stage.worker.pid.to_string());
+    strace.args(["-U", "calls,name", "-e", "trace=fsync,fdatasync,flock", "-p"]);
+    strace.arg(worker.to_string());
     let output = strace.stdin(Stdio::null()).output().await?;
-    let after = stage.look().await?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let total = text.lines().find(|line| line.trim_end().ends_with("total"));
-    let calls = total.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    let segments = after.segments - before.segments;
-    match calls {
-        Some(calls) if segments > 0.0 => Ok(calls / segments),
-        _ => Err("strace did not count".into()),
+    let calls = |name: &str| {
+        let line = text.lines().find(|line| line.trim_end().ends_with(&format!(" {name}")));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    match calls("flock") {
+        0.0 => Err("strace did not count".into()),
+        locks => Ok((calls("fsync") + calls("fdatasync")) / locks),
     }
 }

@@ -20,6 +20,8 @@ const OF_BARE: f64 = 0.7;
 const STEADY: f64 = 0.25;
 /// How many segments the pool's pace is measured on.
 const SEGMENTS: usize = 24;
+/// How many frames of one device a worker holds unless it is told otherwise.
+const MAX_HELD_PER_DEVICE: usize = 600;
 /// How long it may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
@@ -29,7 +31,11 @@ pub async fn over(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failu
     let steady = of_limit(STEADY);
     let third = extent.window / 3;
     let max_held = extent.over_held.to_string();
-    let settings = [("PROCESSING_MAX_FRAMES_HELD", max_held.as_str())];
+    let of_device = extent.over_held.min(MAX_HELD_PER_DEVICE).to_string();
+    let settings = [
+        ("PROCESSING_MAX_FRAMES_HELD", max_held.as_str()),
+        ("PROCESSING_MAX_FRAMES_HELD_PER_DEVICE", of_device.as_str()),
+    ];
     let mut stage = Stage::set(broker, extent, KIND, Encoders::Real, &settings).await?;
 
     stage.begin("steady", steady)?;

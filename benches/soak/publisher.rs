@@ -103,7 +103,8 @@ pub struct Publisher {
     /// Its process.
     pub pid: u32,
     sent: Arc<AtomicU64>,
-    reader: JoinHandle<()>,
+    /// Until it has been waited for.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Publisher {
@@ -120,7 +121,7 @@ impl Publisher {
             }
         });
         let pid = child.id().ok_or("the publisher ended at once")?;
-        Ok(Self { cameras: order.cameras()?, order, child, pid, sent, reader })
+        Ok(Self { cameras: order.cameras()?, order, child, pid, sent, reader: Some(reader) })
     }
 
     /// How many frames it has published.
@@ -142,7 +143,9 @@ impl Publisher {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
         let status = self.child.wait().await?;
-        (&mut self.reader).await?;
+        if let Some(reader) = self.reader.take() {
+            reader.await?;
+        }
         match status.success() {
             true => Ok(self.sent()),
             false => Err(format!("a publisher failed: {status}").into()),
