@@ -16,10 +16,8 @@ SEED ?= $(shell date +%s)
 # Of `make simulate`: how many worlds; with SEED, that one alone, and everything that happens in it.
 SEEDS ?= 100000
 
-# Of `make chaos`, beside SEED: how long, how many workers and cameras, and `s3` for a bucket.
-MINUTES ?= 10
+# Of `make chaos`, beside SEED, MINUTES and DEVICES: how many workers, and `s3` for a bucket.
 WORKERS ?= 4
-DEVICES ?= 300
 STORAGE ?=
 
 # Of `make e2e`: names of scenarios, all without it; and a cluster of yours, by its kubeconfig, with
@@ -31,11 +29,18 @@ export E2E_KUBECONFIG E2E_IMAGE E2E_PULSAR_URL E2E_PULSAR_ADMIN_URL
 # cleanup archive viewers memory end-to-end.
 SECTIONS ?=
 
+# Of `make soak`: which parts, all without it: load over backlog.
+PARTS ?=
+
+# Of `make chaos` and `make soak`: how many devices, and how many minutes of it.
+DEVICES ?=
+MINUTES ?=
+
 # The same features everywhere, so that nothing is built twice.
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e fuzz simulate chaos bench lint fmt docs clean
+.PHONY: help setup build demo test e2e fuzz simulate chaos bench soak lint fmt docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,13 +89,18 @@ simulate: ## Run the pipeline in worlds in which whatever can fail does [SEEDS=1
 
 chaos: ## Break everything around a fleet by a seed, and judge what is left [SEED=1 MINUTES=10 WORKERS=4 DEVICES=300 STORAGE=s3]
 	@scripts/setup.sh test
-	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(MINUTES)' CHAOS_WORKERS='$(WORKERS)' \
-		CHAOS_DEVICES='$(DEVICES)' CHAOS_STORAGE='$(STORAGE)' \
+	CHAOS_SEED='$(SEED)' CHAOS_MINUTES='$(or $(MINUTES),10)' CHAOS_WORKERS='$(WORKERS)' \
+		CHAOS_DEVICES='$(or $(DEVICES),300)' CHAOS_STORAGE='$(STORAGE)' \
 		$(CARGO) test --locked $(TEST_FEATURES) --test chaos -- --nocapture a_fleet
 
 bench: ## Measure speed, bytes and memory against the obvious alternatives [SECTIONS=speed]
 	@scripts/setup.sh test
 	$(CARGO) bench --locked --bench figures -- $(SECTIONS)
+
+soak: ## One worker under a fleet's load, over its limit, with a backlog [PARTS=load DEVICES=10000 MINUTES=10]
+	@scripts/setup.sh test
+	SOAK_DEVICES='$(DEVICES)' SOAK_MINUTES='$(MINUTES)' \
+		$(CARGO) bench --locked --bench soak -- $(PARTS)
 
 lint: ## Check format, lints, links in the docs, and licences and advisories of dependencies (if cargo-deny is there)
 	$(CARGO) fmt --check

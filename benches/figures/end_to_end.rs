@@ -55,7 +55,7 @@ pub async fn end_to_end(
         cores()
     ));
     section.note("the last commit; the broker shares the cores. Files are on disk and synced.");
-    let broker_pid = pid_of(broker)?;
+    let broker_pid = broker.pid().ok_or("the broker's address file names no process")?;
     for backlog in backlogs {
         let Some(footage) = all.iter().find(|footage| footage.kind == backlog.kind) else {
             continue;
@@ -140,11 +140,4 @@ async fn drain(
     // The next drain's devices have the same names.
     let _ = std::fs::remove_dir_all(folder.join("client_ids"));
     Ok(pace)
-}
-
-/// The broker's process, which its address file names.
-fn pid_of(broker: &Broker) -> Result<u32, Failure> {
-    let address = std::fs::read_to_string(broker.folder.join("address"))?;
-    let line = address.lines().find_map(|line| line.strip_prefix("PID="));
-    Ok(line.ok_or("the broker's address file names no process")?.parse()?)
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
 mod archive;
+mod cameras;
 mod cleanup;
 mod commits;
 mod devices;

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use stream_processor::demo::feed::frame_message;
-use stream_processor::model::{Clock, DeviceKey, EventId, SystemClock, UtcMillis};
+use stream_processor::model::{Clock, SystemClock};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use super::broker::Broker;
+use super::cameras::Cameras;
 use super::footage::{Failure, INTERVAL_MILLIS, WORKER};
 use super::usage::{Memory, children_of, cpu_of, cpu_of_all, memory_of};
 
@@ -32,7 +32,8 @@ pub struct WorkerCpu {
 /// A worker that runs; killed when it is dropped.
 pub struct Worker {
     child: Child,
-    pid: u32,
+    /// Its process.
+    pub pid: u32,
     metrics_url: String,
     log: std::path::PathBuf,
 }
@@ -45,10 +46,21 @@ impl Worker {
         base: &Path,
         settings: &[(&str, &str)],
     ) -> Result<Self, Failure> {
+        Self::start_program(Path::new(WORKER), broker, topic, base, settings)
+    }
+
+    /// Starts a program that is a worker by the same settings.
+    pub fn start_program(
+        program: &Path,
+        broker: &Broker,
+        topic: &str,
+        base: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         // Free now; nothing else on this machine is asking for ports in between.
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = base.join("worker.log");
-        let mut command = Command::new(WORKER);
+        let mut command = Command::new(program);
         command.env_clear().current_dir(base).kill_on_drop(true);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs([("PULSAR_SERVICE_URL", &*broker.service_url), ("PULSAR_TOPIC", topic)]);
@@ -65,9 +77,12 @@ impl Worker {
 
     /// A metric without labels; none while nothing answers.
     pub async fn metric(&self, name: &str) -> Option<f64> {
-        let text = reqwest::get(&self.metrics_url).await.ok()?.text().await.ok()?;
-        let name = format!("stream_processor_{name} ");
-        text.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok())
+        metric_in(&self.metrics().await?, name)
+    }
+
+    /// All its metrics; none while nothing answers.
+    pub async fn metrics(&self) -> Option<String> {
+        reqwest::get(&self.metrics_url).await.ok()?.text().await.ok()
     }
 
     /// Waits until a metric is at least that. It may take long as long as it grows.
@@ -123,21 +138,25 @@ impl Worker {
     }
 }
 
+/// What metrics say of one without labels.
+pub fn metric_in(metrics: &str, name: &str) -> Option<f64> {
+    let name = format!("stream_processor_{name} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok())
+}
+
 /// Cameras whose events are published: each event names a JPEG that is there already.
 pub struct Fleet {
-    devices: Vec<DeviceKey>,
-    began_at: UtcMillis,
+    cameras: Cameras,
     /// How many frames of each device are published.
-    published: i64,
+    published: usize,
 }
 
 impl Fleet {
     pub fn new(devices: usize) -> Result<Self, Failure> {
-        let key = |number| DeviceKey::new("bench", &format!("camera-{number:05}"));
-        let devices = (0..devices).map(key).collect::<Result<_, _>>()?;
         // Far enough back that no frame is from the future.
         let began_at = SystemClock.now().plus_millis(-12 * 3_600_000);
-        Ok(Self { devices, began_at, published: 0 })
+        let cameras = Cameras::new("camera", 0, devices, began_at, INTERVAL_MILLIS)?;
+        Ok(Self { cameras, published: 0 })
     }
 
     /// Publishes the next `frames` frames of every device, as they would come: one of each
@@ -152,15 +171,9 @@ impl Fleet {
     ) -> Result<(), Failure> {
         let mut publisher = broker.publisher(topic).await;
         for number in (self.published..).take(frames) {
-            let at = self.began_at.plus_millis(number * INTERVAL_MILLIS);
-            let mut messages = Vec::new();
-            for (index, device) in self.devices.iter().enumerate() {
-                let event = EventId::new(&format!("{index:08}-0000-4000-8000-{number:012}"))?;
-                let path = path(index, usize::try_from(number)?);
-                let payload = String::from_utf8(frame_message(device, &event, at, &path)?)?;
-                messages.push((device.device.as_str(), payload));
-            }
-            publisher.publish(messages).await;
+            let of_camera = |camera| self.cameras.message(camera, number, &path(camera, number));
+            let messages = (0..self.cameras.devices().len()).map(of_camera);
+            publisher.publish(messages.collect::<Result<Vec<_>, _>>()?).await;
             self.published += 1;
         }
         Ok(())

@@ -6,6 +6,9 @@
 //! there is room. While a device has deferred frames its newer ones are deferred behind them,
 //! which keeps its order; no other device waits.
 //!
+//! Open groups alone must not fill the room, or frames would be put off while the encoders have
+//! nothing to do: so many devices are a reason to close the oldest groups early.
+//!
 //! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
 
 use std::collections::{HashMap, VecDeque};
@@ -32,6 +35,10 @@ pub struct AccumulatorSettings {
 /// How long deferred frames that were asked for are waited for: if they went to another
 /// worker meanwhile, they never come.
 const REREQUEST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The share of the room that open groups leave to what is closed, as a divisor: it is for the
+/// groups under way, and for the frames that come between two ticks.
+const CLOSED_SHARE: usize = 8;
 
 /// One frame that is held, and every delivery that brought it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +131,11 @@ pub struct Accumulator {
     settings: AccumulatorSettings,
     devices: HashMap<DeviceKey, Device>,
     held: usize,
+    /// Of them in groups that are open.
+    open: usize,
     deferred: usize,
+    /// Asked for again and not yet come, all devices together.
+    awaited: usize,
     /// Devices with deferred frames, in the order in which they get room.
     waiting: VecDeque<DeviceKey>,
 }
@@ -132,7 +143,15 @@ pub struct Accumulator {
 impl Accumulator {
     /// An empty one.
     pub fn new(settings: AccumulatorSettings) -> Self {
-        Self { settings, devices: HashMap::new(), held: 0, deferred: 0, waiting: VecDeque::new() }
+        Self {
+            settings,
+            devices: HashMap::new(),
+            held: 0,
+            open: 0,
+            deferred: 0,
+            awaited: 0,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Frames held, all devices together.
@@ -161,11 +180,12 @@ impl Accumulator {
         if let Some(open) = &mut device.open
             && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
         {
-            device.awaited.remove(&hash);
+            self.awaited -= usize::from(device.awaited.remove(&hash).is_some());
             same.deliveries.push(delivery);
             return Offer::Held;
         }
         let turn = device.awaited.remove(&hash);
+        self.awaited -= usize::from(turn.is_some());
         let is_behind_others = match turn {
             // Others may have taken the room that it was asked for again for, and it had to be
             // deferred once more: those that were asked for with it must not overtake it.
@@ -186,6 +206,7 @@ impl Accumulator {
         }
 
         self.held += 1;
+        self.open += 1;
         device.held += 1;
         let open = device.open.get_or_insert_with(|| Open { frames: Vec::new(), opened_at: now });
         let frame = HeldFrame {
@@ -203,14 +224,16 @@ impl Accumulator {
         }
         match device.open.take() {
             Some(Open { frames, opened_at }) => {
+                self.open -= frames.len();
                 Offer::Closed(Group { device: key, frames, opened_at })
             }
             None => Offer::Held,
         }
     }
 
-    /// Closes the groups whose time has come. Devices that have been silent for long are
-    /// forgotten, and given in the second list.
+    /// Closes the groups whose time has come, and the oldest others while the open ones take too
+    /// much of the room. Devices that have been silent for long are forgotten, and given in the
+    /// second list.
     pub fn tick(&mut self, now: UtcMillis) -> (Vec<Group>, Vec<DeviceKey>) {
         let mut closed = Vec::new();
         let mut forgotten = Vec::new();
@@ -220,9 +243,11 @@ impl Accumulator {
                 device.open.take_if(|open| has_passed(open.opened_at, settings.close_after, now))
             {
                 let Open { frames, opened_at } = open;
+                self.open -= frames.len();
                 closed.push(Group { device: key.clone(), frames, opened_at });
             }
             if has_passed(device.awaited_since, REREQUEST_PATIENCE, now) {
+                self.awaited -= device.awaited.len();
                 device.awaited.clear();
             }
             let forget =
@@ -232,9 +257,33 @@ impl Accumulator {
             }
             !forget
         });
+        self.close_early(&mut closed);
         // HashMap order is random: by age, so that nobody waits longer than another.
         closed.sort_by(|a, b| (a.opened_at, &a.device).cmp(&(b.opened_at, &b.device)));
         (closed, forgotten)
+    }
+
+    /// Closes the oldest groups, which have the most frames, until the open ones leave room.
+    fn close_early(&mut self, closed: &mut Vec<Group>) {
+        let most_open = self.settings.max_held - self.settings.max_held / CLOSED_SHARE;
+        if self.open <= most_open {
+            return;
+        }
+        let open = self.devices.iter().filter_map(|(key, device)| {
+            device.open.as_ref().map(|open| (open.opened_at, key.clone()))
+        });
+        let mut oldest: Vec<_> = open.collect();
+        oldest.sort_unstable();
+        for (opened_at, key) in oldest {
+            if self.open <= most_open {
+                break;
+            }
+            let open = self.devices.get_mut(&key).and_then(|device| device.open.take());
+            if let Some(Open { frames, .. }) = open {
+                self.open -= frames.len();
+                closed.push(Group { device: key, frames, opened_at });
+            }
+        }
     }
 
     /// Makes room: `frames` of `device` are settled.
@@ -250,12 +299,7 @@ impl Accumulator {
     /// them. Devices take turns.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
         let mut wanted = Vec::new();
-        let awaited: usize = if self.waiting.is_empty() {
-            0
-        } else {
-            self.devices.values().map(|device| device.awaited.len()).sum()
-        };
-        let mut room = self.settings.max_held.saturating_sub(self.held + awaited);
+        let mut room = self.settings.max_held.saturating_sub(self.held + self.awaited);
         for _ in 0..self.waiting.len() {
             if room == 0 {
                 break;
@@ -270,7 +314,8 @@ impl Accumulator {
             if device.awaited.is_empty() && worthwhile {
                 let count = device_room.min(room).min(device.deferred.len());
                 for Deferred { turn, delivery, event_hash } in device.deferred.drain(..count) {
-                    device.awaited.insert(event_hash, turn);
+                    let asked_twice = device.awaited.insert(event_hash, turn).is_some();
+                    self.awaited += usize::from(!asked_twice);
                     wanted.push(delivery);
                 }
                 device.awaited_since = now;

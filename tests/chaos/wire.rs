@@ -222,9 +222,10 @@ fn in_batch(key: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 fn varint(to: &mut Vec<u8>, mut value: usize) {
+    let seven_bits = |value: usize| u8::try_from(value & 0x7f).unwrap();
     while value >= 0x80 {
-        to.push((value & 0x7f) as u8 | 0x80);
+        to.push(seven_bits(value) | 0x80);
         value >>= 7;
     }
-    to.push((value & 0x7f) as u8);
+    to.push(seven_bits(value));
 }

@@ -81,6 +81,12 @@ impl Broker {
         blocking(move || script(&["thaw", &name])).await;
     }
 
+    /// Its process, which its address file names.
+    pub fn pid(&self) -> Option<u32> {
+        let address = std::fs::read_to_string(self.folder.join("address")).ok()?;
+        address.lines().find_map(|line| line.strip_prefix("PID="))?.parse().ok()
+    }
+
     /// Ends it and removes its data.
     pub async fn stop(self) {
         blocking(move || script(&["stop", &self.name])).await;

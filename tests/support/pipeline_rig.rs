@@ -3,6 +3,9 @@
 
 #![allow(dead_code)] // Each test binary uses its own part of it.
 
+#[path = "planned.rs"]
+mod planned;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,12 +15,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stream_processor::demo::feed::{frame_message, frame_path};
 use stream_processor::encode::{
-    Caption, EncodeError, EncodeJob, EncodeOutcome, EncodedSegment, FrameFault, RejectedFrame,
+    Caption, EncodeError, EncodeJob, EncodeOutcome, FrameFault, RejectedFrame,
 };
 use stream_processor::media::Playback;
-use stream_processor::media::timeline::{
-    PictureSize, ShownFrame, TICKS_PER_MILLI, TimelineSettings, plan,
-};
+use stream_processor::media::timeline::{PictureSize, TimelineSettings};
 use stream_processor::model::{ClaimedIds, Clock, DeviceKey, EventId, ManualClock, UtcMillis};
 use stream_processor::pipeline::accumulator::{AccumulatorSettings, HeldFrame};
 use stream_processor::pipeline::attempt::Stages;
@@ -32,6 +33,8 @@ use stream_processor::store::{SegmentRecord, Store, StoreSettings};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use planned::planned;
 
 /// When every test begins.
 pub const START: UtcMillis = UtcMillis(1_770_000_000_000);
@@ -84,38 +87,22 @@ impl Encode for StubEncoder {
         }
         let is_bad = |index: &usize| job.frames[*index].jpeg == BAD_JPEG;
         let (bad, good): (Vec<_>, Vec<_>) = (0..job.frames.len()).partition(is_bad);
-        let shown: Vec<_> = good
-            .iter()
-            .map(|index| ShownFrame { captured_at: job.frames[*index].captured_at, size: SIZE })
-            .collect();
         let settings = TimelineSettings {
             playback: Playback::Realtime,
             max_segment_millis: 33_499,
             default_interval_millis: 5_000,
             encoding: 1,
         };
-        let (plans, timeline) = plan(job.stream.timeline.as_ref(), &shown, &settings);
-        let segments = plans.into_iter().map(|segment| {
-            let ticks: u64 = segment.showings.iter().map(|showing| showing.duration_ticks).sum();
-            let captured_at = shown[segment.frames.start].captured_at;
-            EncodedSegment {
-                media: Bytes::from(format!("segment of {captured_at}")),
-                init: None,
-                frames: good[segment.frames].to_vec(),
-                duration_millis: u32::try_from(ticks / TICKS_PER_MILLI).unwrap(),
-                captured_at,
-                discontinuity: segment.discontinuity,
-                size: SIZE,
-            }
-        });
-        let segments = segments.collect();
+        let media = |captured_at| Bytes::from(format!("segment of {captured_at}"));
+        let (segments, timeline) = planned(&job, &good, SIZE, settings, media);
         let rejected = |frame| {
             let detail = "the test says so".into();
             RejectedFrame { frame, fault: FrameFault::Undecodable, detail }
         };
         let rejected = bad.into_iter().map(rejected).collect();
+        let captured_at = good.iter().map(|index| job.frames[*index].captured_at);
+        self.done.lock().unwrap().push(captured_at.collect());
         self.captions.lock().unwrap().extend(job.frames.into_iter().map(|frame| frame.caption));
-        self.done.lock().unwrap().push(shown.iter().map(|frame| frame.captured_at).collect());
         Ok(EncodeOutcome { segments, rejected, timeline, cpu_micros: 0 })
     }
 }

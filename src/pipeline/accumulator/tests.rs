@@ -156,6 +156,41 @@ fn frames_asked_for_that_never_come_are_not_waited_for_for_ever() {
 }
 
 #[test]
+fn open_groups_alone_do_not_keep_frames_out() {
+    let mut accumulator = Accumulator::new(settings());
+    let mut closed = Vec::new();
+    // Five frames each of twenty devices are more than there is room for, and close no group.
+    for number in 0..5 {
+        for device in 0..20 {
+            let now = START.plus_millis(i64::try_from(number * 20 + device).unwrap() * 50);
+            let id = delivery(number * 20 + device);
+            let offer = accumulator.offer(event(&format!("{device:02}"), number), id, now);
+            assert!(matches!(offer, Offer::Held), "frame {number} of device {device}");
+            for group in accumulator.tick(now).0 {
+                accumulator.release(&group.device, group.frames.len());
+                closed.push(group);
+            }
+        }
+    }
+    assert!(closed.is_sorted_by_key(|group| group.opened_at), "the oldest first");
+    assert!(closed.iter().all(|group| group.frames.len() > 1), "nor sooner than need be");
+    assert_eq!(accumulator.held(), 35, "an eighth of the room is left");
+}
+
+#[test]
+fn groups_that_wait_for_an_encoder_close_no_others() {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..6 {
+        accumulator.offer(event("a", number), delivery(number), START);
+    }
+    for device in 0..40 {
+        accumulator.offer(event(&format!("{device}"), 0), delivery(100 + device), START);
+    }
+    assert_eq!(accumulator.held(), 40);
+    assert!(accumulator.tick(START).0.is_empty());
+}
+
+#[test]
 fn an_idle_device_is_forgotten_and_one_that_holds_frames_is_not() {
     let mut accumulator = Accumulator::new(settings());
     for number in 0..6 {
