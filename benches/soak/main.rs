@@ -98,7 +98,10 @@ impl Extent {
         let quick = std::env::var_os("SOAK_QUICK").is_some_and(|value| value != "0");
         let mut extent = if quick { QUICK } else { FULL };
         if let Some(devices) = number("SOAK_DEVICES")? {
-            extent.devices = (devices as usize).max(1);
+            // A person's number: far below 2^52, and whole.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said")]
+            let devices = devices as usize;
+            extent.devices = devices.max(1);
         }
         if let Some(minutes) = number("SOAK_MINUTES")? {
             extent.window = Duration::from_secs_f64(minutes * 60.0);

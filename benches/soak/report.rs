@@ -100,7 +100,8 @@ pub fn push_lags(
     from: UtcMillis,
     until: UtcMillis,
 ) {
-    let kinds: [(&str, fn(&Shown) -> bool); 2] = [("all", |_| true), ("newest", |s| s.is_newest)];
+    type Kind = (&'static str, fn(&Shown) -> bool);
+    let kinds: [Kind; 2] = [("all", |_| true), ("newest", |s| s.is_newest)];
     for (kind, is_of_interest) in kinds {
         let lags = verdict.lags(from, until, is_of_interest);
         let cells = [
