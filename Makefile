@@ -58,8 +58,8 @@ demo: ## Watch the whole pipeline, no broker needed [CAMERAS=4 FRAMES=dir DURATI
 		$(if $(CAMERAS),--cameras '$(CAMERAS)') $(if $(FRAMES),--frames '$(FRAMES)') \
 		$(if $(DURATION),--duration '$(DURATION)') $(if $(PORT),--port '$(PORT)')
 
-# Of `make test`: which scenarios run on a node, where one can be made.
-NODE_SCENARIOS := restricted worker operator handover children troubles samples autoscaling
+# Of `make test`: which scenarios run on a node, where one can be made; `make e2e` runs all.
+NODE_SCENARIOS := restricted worker operator
 
 test: setup ## Run everything that CI runs: format, lints, tests with a real broker, browser and API server; as root on a node
 	$(CARGO) fmt --check
