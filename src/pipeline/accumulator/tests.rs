@@ -174,7 +174,9 @@ fn open_groups_alone_do_not_keep_frames_out() {
     }
     assert!(closed.is_sorted_by_key(|group| group.opened_at), "the oldest first");
     assert!(closed.iter().all(|group| group.frames.len() > 1), "nor sooner than need be");
-    assert_eq!(accumulator.held(), 35, "an eighth of the room is left");
+    let most_open = settings().max_held * 7 / 8;
+    assert!(accumulator.held() <= most_open, "an eighth of the room is left");
+    assert!(accumulator.held() + 6 > most_open, "and no more than a group is closed for it");
 }
 
 #[test]
