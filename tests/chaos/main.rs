@@ -27,7 +27,6 @@ mod recovery;
 #[path = "../support/redis_agreement.rs"]
 mod redis_agreement;
 #[path = "../support/servers/mod.rs"]
-#[allow(dead_code, reason = "each test binary uses its part of the servers")]
 mod servers;
 #[path = "../support/small_disk.rs"]
 #[allow(dead_code, reason = "each test binary uses its part of it")]

@@ -268,7 +268,8 @@ async fn a_silence_without_a_discontinuity_is_a_gap() {
         let mut after = false;
         for line in lines {
             let is_tag = line == "#EXT-X-DISCONTINUITY";
-            if !is_tag && !(after && line.starts_with("#EXT-X-PROGRAM-DATE-TIME")) {
+            let is_its_date = after && line.starts_with("#EXT-X-PROGRAM-DATE-TIME");
+            if !is_tag && !is_its_date {
                 kept += line;
                 kept.push('\n');
             }

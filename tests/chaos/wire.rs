@@ -221,6 +221,7 @@ fn in_batch(key: &str, payload: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes()[..], &metadata, payload].concat()
 }
 
+#[allow(clippy::cast_possible_truncation)] // Seven bits at a time.
 fn varint(to: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
         to.push((value & 0x7f) as u8 | 0x80);
