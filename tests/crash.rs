@@ -72,16 +72,16 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     // All of it once more with another worker beside the one that dies. It would mend what that
     // one left, so that a playlist is left to be mended by one that was alone.
     for (before, mending) in before_mending.into_iter().zip(steps::HEAL_PLAYLIST.names()) {
-        lives.push(vec![Life::Point(before), Life::PairAtPoint(mending)]);
+        lives.push(vec![Life::Point(before), Life::PairOneAtPoint(mending)]);
     }
-    lives.extend(steps::HEAL_STATE.names().map(|point| vec![Life::PairAtPoint(point)]));
+    lives.extend(steps::HEAL_STATE.names().map(|point| vec![Life::PairOneAtPoint(point)]));
     let often = [steps::SEGMENT, steps::STATE, steps::PLAYLIST];
     let often = often.iter().flat_map(steps::WriteSteps::names).chain(pipeline::steps::ALL);
     lives.extend(often.map(|point| vec![Life::PairOneAtPoint(point)]));
     lives.shuffle(rng);
     // History files are seldom written, but often while there is a backlog: at the beginning.
     let mut first: Vec<_> = steps::HISTORY.names().map(|point| vec![Life::Point(point)]).into();
-    first.extend(steps::HISTORY.names().map(|point| vec![Life::PairAtPoint(point)]));
+    first.extend(steps::HISTORY.names().map(|point| vec![Life::PairOneAtPoint(point)]));
     first.extend(lives.drain(..3));
     first.shuffle(rng);
     first.extend(lives);
@@ -101,7 +101,7 @@ fn every_named_instant_is_died_at_alone_and_in_a_pair() {
         _ => None,
     });
     let in_pairs = of(|life| match life {
-        Life::PairOneAtPoint(point) | Life::PairAtPoint(point) => Some(point),
+        Life::PairOneAtPoint(point) => Some(point),
         _ => None,
     });
     // Init files are for fragmented MP4: they have a siege of their own.

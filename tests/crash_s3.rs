@@ -66,10 +66,10 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     // All of it once more with another worker beside the one that dies. It would mend what that
     // one left, so that it is one that was alone who leaves something.
     for mending in around(&steps::HEAL_PLAYLIST) {
-        lives.push(vec![Life::Point(steps::STATE.durable), Life::PairAtPoint(mending)]);
+        lives.push(vec![Life::Point(steps::STATE.durable), Life::PairOneAtPoint(mending)]);
     }
     for claim in around(&steps::CLAIM) {
-        lives.push(vec![Life::Point(steps::SEGMENT.durable), Life::PairAtPoint(claim)]);
+        lives.push(vec![Life::Point(steps::SEGMENT.durable), Life::PairOneAtPoint(claim)]);
     }
     let often = [steps::SEGMENT, steps::STATE, steps::PLAYLIST];
     let often = often.iter().flat_map(around).chain(pipeline::steps::ALL);
@@ -77,7 +77,7 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     lives.shuffle(rng);
     // History files are seldom written, but often while there is a backlog: at the beginning.
     let first = around(&steps::HISTORY).map(|point| vec![Life::Point(point)]);
-    let in_pairs = around(&steps::HISTORY).map(|point| vec![Life::PairAtPoint(point)]);
+    let in_pairs = around(&steps::HISTORY).map(|point| vec![Life::PairOneAtPoint(point)]);
     [first.to_vec(), in_pairs.to_vec(), lives].concat().concat()
 }
 

@@ -33,11 +33,9 @@ pub enum Life {
     Point(&'static str),
     /// Two at a time: one is killed at any instant, the other goes on for a while.
     PairOneKilled,
-    /// Two at a time: one kills itself at a named instant, the other goes on for a while.
+    /// Two at a time: whoever comes to a named instant first kills itself there, and the other
+    /// goes on for a while, or until it comes there.
     PairOneAtPoint(&'static str),
-    /// Two at a time: whoever comes to a named instant first kills itself there, and so may the
-    /// other: for what is passed so seldom that one of them might wait for ever.
-    PairAtPoint(&'static str),
     /// Two at a time: one is told to leave, the other goes on for a while.
     PairOneLeaves,
 }
@@ -163,13 +161,6 @@ impl<'a> Siege<'a> {
                 self.kill("left of a pair", second).await;
             }
             Life::PairOneAtPoint(point) => {
-                let first = self.start_with(point);
-                let second = self.start("");
-                self.dies_at(point, first).await;
-                self.wait_a_little(300..2_000).await;
-                self.kill("left of a pair", second).await;
-            }
-            Life::PairAtPoint(point) => {
                 let pair = [self.start_with(point), self.start_with(point)];
                 self.one_dies_at(point, pair).await;
             }
