@@ -221,7 +221,6 @@ fn in_batch(key: &str, payload: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes()[..], &metadata, payload].concat()
 }
 
-#[allow(clippy::cast_possible_truncation)] // Seven bits at a time.
 fn varint(to: &mut Vec<u8>, mut value: usize) {
     let seven_bits = |value: usize| u8::try_from(value & 0x7f).unwrap();
     while value >= 0x80 {
