@@ -85,6 +85,12 @@ struct Open {
     opened_at: UtcMillis,
 }
 
+impl Open {
+    fn close(self, device: DeviceKey) -> Group {
+        Group { device, frames: self.frames, opened_at: self.opened_at }
+    }
+}
+
 #[derive(Debug)]
 struct Deferred {
     /// Counts a device's frames in the order in which they were first deferred.
@@ -176,16 +182,15 @@ impl Accumulator {
         let settings = self.settings;
         let device = self.devices.entry(key.clone()).or_insert_with(|| Device::new(now));
         device.last_offer_at = now;
+        let turn = device.awaited.remove(&hash);
+        self.awaited -= usize::from(turn.is_some());
 
         if let Some(open) = &mut device.open
             && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
         {
-            self.awaited -= usize::from(device.awaited.remove(&hash).is_some());
             same.deliveries.push(delivery);
             return Offer::Held;
         }
-        let turn = device.awaited.remove(&hash);
-        self.awaited -= usize::from(turn.is_some());
         let is_behind_others = match turn {
             // Others may have taken the room that it was asked for again for, and it had to be
             // deferred once more: those that were asked for with it must not overtake it.
@@ -223,9 +228,9 @@ impl Accumulator {
             return Offer::Held;
         }
         match device.open.take() {
-            Some(Open { frames, opened_at }) => {
-                self.open -= frames.len();
-                Offer::Closed(Group { device: key, frames, opened_at })
+            Some(open) => {
+                self.open -= open.frames.len();
+                Offer::Closed(open.close(key))
             }
             None => Offer::Held,
         }
@@ -242,9 +247,8 @@ impl Accumulator {
             if let Some(open) =
                 device.open.take_if(|open| has_passed(open.opened_at, settings.close_after, now))
             {
-                let Open { frames, opened_at } = open;
-                self.open -= frames.len();
-                closed.push(Group { device: key.clone(), frames, opened_at });
+                self.open -= open.frames.len();
+                closed.push(open.close(key.clone()));
             }
             if has_passed(device.awaited_since, REREQUEST_PATIENCE, now) {
                 self.awaited -= device.awaited.len();
@@ -274,14 +278,13 @@ impl Accumulator {
         });
         let mut oldest: Vec<_> = open.collect();
         oldest.sort_unstable();
-        for (opened_at, key) in oldest {
+        for (_, key) in oldest {
             if self.open <= most_open {
                 break;
             }
-            let open = self.devices.get_mut(&key).and_then(|device| device.open.take());
-            if let Some(Open { frames, .. }) = open {
-                self.open -= frames.len();
-                closed.push(Group { device: key, frames, opened_at });
+            if let Some(open) = self.devices.get_mut(&key).and_then(|device| device.open.take()) {
+                self.open -= open.frames.len();
+                closed.push(open.close(key));
             }
         }
     }
