@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Api;
 
-use super::apply::said;
+use super::apply::{hindered, said};
 use super::conditions::Obstacle;
 use super::context::Context;
 use super::validate::Validated;
@@ -42,7 +42,7 @@ fn allowed<K>(found: kube::Result<Option<K>>, what: &str) -> Result<Option<K>, O
     match found {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
         found => {
-            found.map_err(|error| Obstacle::Failed(format!("cannot read {what}: {}", said(&error))))
+            found.map_err(|error| hindered(format!("cannot read {what}: {}", said(&error)), &error))
         }
     }
 }

@@ -54,7 +54,8 @@ impl Obstacle {
         }
     }
 
-    fn message(&self) -> &str {
+    /// As it stands in the conditions.
+    pub fn message(&self) -> &str {
         match self {
             Self::Invalid(text)
             | Self::Missing(text)

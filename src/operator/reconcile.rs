@@ -120,12 +120,9 @@ async fn look(object: &StreamProcessor, context: &Context) -> Result<(), Failure
     let written = status::write(context, object, &said).await;
     written.map_err(|error| Failure::Status(apply::said(&error)))?;
     match obstacle {
-        Some(ref it @ (Obstacle::Failed(ref text) | Obstacle::Away(ref text))) => {
-            Err(Failure::Obstacle(it.reason(), text.clone()))
-        }
         // A right may be given at any time, and nothing tells.
-        Some(ref it @ Obstacle::Forbidden(ref text)) => {
-            Err(Failure::Obstacle(it.reason(), text.clone()))
+        Some(it @ (Obstacle::Failed(_) | Obstacle::Away(_) | Obstacle::Forbidden(_))) => {
+            Err(Failure::Obstacle(it.reason(), it.message().to_owned()))
         }
         // The watches tell when it may work.
         _ => Ok(()),

@@ -1,5 +1,5 @@
-//! The one task that writes the slices of a worker, or of the offline checker. Each write has a time limit; what fails is tried
-//! again with the next state that there is, so nothing piles up.
+//! The one task that writes the slices of a worker, or of the offline checker. Each write has a
+//! time limit; what fails is tried again with the next state that there is, so nothing piles up.
 
 use std::sync::Arc;
 use std::time::Duration;
