@@ -45,7 +45,7 @@ use broker::Broker;
 use stream_processor::cli::ENCODE_HELPER;
 
 use footage::{Failure, cores};
-use table::{Section, say};
+use table::{Section, Tally, say};
 
 /// The name of the broker of a run.
 const BROKER: &str = "soak";
@@ -152,33 +152,19 @@ async fn run(extent: Extent, chosen: &[String]) -> Result<ExitCode, Failure> {
     // Its script panics where it has no Java.
     let started = tokio::spawn(Broker::own(BROKER)).await;
     let broker = started.map_err(|error| format!("the broker does not start: {error}"))?;
-    let mut missed = Vec::new();
-    let mut required = 0;
+    let mut tally = Tally::default();
     for name in
         PARTS.into_iter().filter(|name| chosen.is_empty() || chosen.iter().any(|c| c == name))
     {
         match measure(name, &broker, extent).await {
-            Ok(sections) => {
-                for section in sections {
-                    section.print();
-                    let (names, count) = section.missed();
-                    missed.extend(names);
-                    required += count;
-                }
-            }
-            Err(error) => {
-                say(&format!("\n{name}: not measured: {error}"));
-                missed.push(format!("{name}: not measured"));
-            }
+            Ok(sections) => sections.iter().for_each(|section| tally.add(section)),
+            Err(error) => tally.not_measured(name, &error),
         }
     }
     broker.stop().await;
     let secs = begun.elapsed().as_secs();
-    say(&format!("\n{required} required figures in {secs} s, load now {}", report::load()));
-    for name in &missed {
-        say(&format!("  MISSED  {name}"));
-    }
-    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let all_hold = tally.close(&format!("{secs} s, load now {}", report::load()));
+    Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn measure(name: &str, broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failure> {
