@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stream_processor::encode::{
-    EncodeError, EncodeJob, EncodeOutcome, EncodedSegment, FrameFault, RejectedFrame,
-};
-use stream_processor::media::timeline::{
-    PictureSize, ShownFrame, TICKS_PER_MILLI, TimelineSettings, plan,
-};
+use stream_processor::encode::{EncodeError, EncodeJob, EncodeOutcome, FrameFault, RejectedFrame};
+use stream_processor::media::timeline::{PictureSize, SegmentPlan, TimelineSettings};
 use stream_processor::media::{Container, Playback, mux};
 use stream_processor::pipeline::ports::Encode;
 
 use crate::plan::Breakdown;
+use crate::planned::planned;
 use crate::process::Process;
 
 /// What a JPEG holds that does not decode.
@@ -60,33 +57,19 @@ impl Encode for WorkerEncoder {
 fn encode(job: &EncodeJob, is_fmp4: bool) -> EncodeOutcome {
     let is_bad = |index: &usize| job.frames[*index].jpeg == BAD;
     let (bad, good): (Vec<_>, Vec<_>) = (0..job.frames.len()).partition(is_bad);
-    let shown: Vec<_> = good
-        .iter()
-        .map(|index| ShownFrame { captured_at: job.frames[*index].captured_at, size: SIZE })
-        .collect();
     let settings = TimelineSettings {
         playback: Playback::Realtime,
         max_segment_millis: job.stream.max_segment_millis,
         default_interval_millis: 1_000,
         encoding: 1,
     };
-    let (plans, timeline) = plan(job.stream.timeline.as_ref(), &shown, &settings);
     let container = if is_fmp4 { Container::Fmp4 } else { Container::Ts };
-    let segments = plans.into_iter().map(|segment| {
-        let ticks: u64 = segment.showings.iter().map(|showing| showing.duration_ticks).sum();
+    let media = |segment: &SegmentPlan, _| {
         let units = vec![PICTURE.to_vec(); segment.showings.len()];
-        let muxed = mux(container, SIZE, &segment, &units).unwrap();
-        EncodedSegment {
-            media: Bytes::from(muxed.media),
-            init: muxed.init.map(Bytes::from),
-            captured_at: shown[segment.frames.start].captured_at,
-            frames: good[segment.frames].to_vec(),
-            duration_millis: u32::try_from(ticks / TICKS_PER_MILLI).unwrap(),
-            discontinuity: segment.discontinuity,
-            size: SIZE,
-        }
-    });
-    let segments = segments.collect();
+        let muxed = mux(container, SIZE, segment, &units).unwrap();
+        (Bytes::from(muxed.media), muxed.init.map(Bytes::from))
+    };
+    let (segments, timeline) = planned(job, &good, SIZE, settings, media);
     let rejected = |frame| {
         let detail = "it does not decode".into();
         RejectedFrame { frame, fault: FrameFault::Undecodable, detail }

@@ -21,6 +21,8 @@ mod encoder;
 mod history;
 mod oracle;
 mod plan;
+#[path = "../support/planned.rs"]
+mod planned;
 mod process;
 mod shrink;
 mod world;
