@@ -11,6 +11,8 @@
 mod broker;
 #[path = "support/camera.rs"]
 mod camera;
+#[path = "support/filming.rs"]
+mod filming;
 #[path = "support/history.rs"]
 mod history;
 #[path = "support/oracle/mod.rs"]

@@ -14,6 +14,8 @@ mod bucket_link;
 mod crew;
 #[path = "../support/encoder.rs"]
 mod encoder;
+#[path = "../support/filming.rs"]
+mod filming;
 #[path = "../support/history.rs"]
 mod history;
 mod link;

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rustix::process::Signal;
 use stream_processor::model::{Clock, SystemClock};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Sleep;
 
 use super::bucket_link::Answers;
 use super::crew::Post;
@@ -114,19 +115,7 @@ pub async fn strike(world: &World, claims: &Claims, fault: Fault) -> Option<Stru
     Some(Struck { kind: fault.kind, topic, began, ended: SystemClock.now() })
 }
 
-async fn at_post(
-    world: &World,
-    post: &Post,
-    kind: Kind,
-    rng: &mut ChaCha8Rng,
-    lasts: tokio::time::Sleep,
-) {
-    let passes = |passes| post.link.lets_pass(passes);
-    let answers = |answers| {
-        if let Disk::Bucket(_, links) = &world.disk {
-            links[post.number].answers(answers);
-        }
-    };
+async fn at_post(world: &World, post: &Post, kind: Kind, rng: &mut ChaCha8Rng, lasts: Sleep) {
     match kind {
         Kind::WorkerStopped => {
             let stopped = post.signal(Signal::STOP);
@@ -141,61 +130,49 @@ async fn at_post(
             post.set_wanted(true);
         }
         Kind::HelperKilled => post.kill_helper(),
-        Kind::LinkCut => {
-            passes(Passes::Nothing);
-            lasts.await;
-            passes(Passes::Everything);
-        }
-        Kind::LinkHalfOpen => {
-            passes(Passes::Silence);
-            lasts.await;
-            passes(Passes::Everything);
-        }
-        Kind::LinkSlow => {
-            passes(Passes::Slowly);
-            lasts.await;
-            passes(Passes::Everything);
-        }
+        Kind::LinkCut => passing(post, Passes::Nothing, lasts).await,
+        Kind::LinkHalfOpen => passing(post, Passes::Silence, lasts).await,
+        Kind::LinkSlow => passing(post, Passes::Slowly, lasts).await,
         Kind::LinkReset => {
-            passes(Passes::SomeBytes(rng.random_range(500..20_000)));
-            lasts.await;
-            passes(Passes::Everything);
+            passing(post, Passes::SomeBytes(rng.random_range(500..20_000)), lasts).await
         }
         Kind::ClockStepped => {
             let step = rng.random_range(-STEP_MILLIS..STEP_MILLIS);
-            post.set_fail_points(&format!("clock.step=return({step})\n"));
-            lasts.await;
-            post.set_fail_points("");
+            failing(post, &format!("clock.step=return({step})\n"), lasts).await;
         }
         Kind::DiskErrors => {
             let points = ["read", "write", "sync", "rename", "sync_folder"];
             let percent = rng.random_range(5..40);
             let set = points.map(|point| format!("storage.{point}={percent}%return\n"));
-            post.set_fail_points(&set.concat());
-            lasts.await;
-            post.set_fail_points("");
+            failing(post, &set.concat(), lasts).await;
         }
-        Kind::BucketRefuses => {
-            answers(Answers::Refusing);
-            lasts.await;
-            answers(Answers::Truly);
-        }
-        Kind::BucketLosesAnswers => {
-            answers(Answers::Losing);
-            lasts.await;
-            answers(Answers::Truly);
-        }
-        Kind::BucketSlow => {
-            answers(Answers::Slowly);
-            lasts.await;
-            answers(Answers::Truly);
-        }
-        Kind::BucketWrongTags => {
-            answers(Answers::WrongTags);
-            lasts.await;
-            answers(Answers::Truly);
-        }
+        Kind::BucketRefuses => answering(world, post, Answers::Refusing, lasts).await,
+        Kind::BucketLosesAnswers => answering(world, post, Answers::Losing, lasts).await,
+        Kind::BucketSlow => answering(world, post, Answers::Slowly, lasts).await,
+        Kind::BucketWrongTags => answering(world, post, Answers::WrongTags, lasts).await,
         // Of a worker: the others have been seen to.
         _ => post.kill(),
     }
+}
+
+/// The worker's link to the broker lets no more than that pass for a while.
+async fn passing(post: &Post, passes: Passes, lasts: Sleep) {
+    post.link.lets_pass(passes);
+    lasts.await;
+    post.link.lets_pass(Passes::Everything);
+}
+
+/// The bucket answers the worker so for a while.
+async fn answering(world: &World, post: &Post, answers: Answers, lasts: Sleep) {
+    let Disk::Bucket(_, links) = &world.disk else { return lasts.await };
+    links[post.number].answers(answers);
+    lasts.await;
+    links[post.number].answers(Answers::Truly);
+}
+
+/// The worker passes those fail points for a while.
+async fn failing(post: &Post, points: &str, lasts: Sleep) {
+    post.set_fail_points(points);
+    lasts.await;
+    post.set_fail_points("");
 }

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -15,8 +15,8 @@ use stream_processor::demo::Scene;
 use stream_processor::demo::feed::{frame_message, frame_path};
 use stream_processor::model::{Clock, DeviceKey, EventId, SystemClock, UtcMillis};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
+use super::filming::Fleet;
 use super::oracle::ledger::{Ledger, Published};
 use super::wire::{Sheet, publish};
 
@@ -32,14 +32,6 @@ const BATCHES_EVERY: usize = 3;
 const BATCH: usize = 2;
 /// How many different pictures there are.
 const PICTURES: usize = 64;
-
-/// Running cameras of one topic.
-pub struct Uploads {
-    pub devices: Vec<DeviceKey>,
-    ledger: Arc<Mutex<Ledger>>,
-    stop: Arc<AtomicBool>,
-    tasks: JoinSet<()>,
-}
 
 /// What a topic's cameras are like.
 pub struct UploadsPlan<'a> {
@@ -72,12 +64,9 @@ pub fn pictures(seed: u64, folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-impl Uploads {
+impl Fleet {
     pub fn start(plan: &UploadsPlan<'_>) -> Self {
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        let mut devices = Vec::new();
+        let mut fleet = Self::default();
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         for (number, first) in (0..plan.devices).step_by(OF_A_SERVICE).enumerate() {
             let batches = number % BATCHES_EVERY == BATCHES_EVERY - 1;
@@ -88,7 +77,7 @@ impl Uploads {
                 base: plan.base.to_owned(),
                 pictures: plan.pictures.to_owned(),
                 rng: ChaCha8Rng::seed_from_u64(rng.random()),
-                ledger: Arc::clone(&ledger),
+                ledger: Arc::clone(&fleet.shared_ledger),
                 batches,
             };
             for index in first..plan.devices.min(first + OF_A_SERVICE) {
@@ -100,34 +89,22 @@ impl Uploads {
                 let topic = plan.topics[index % plan.topics.len()].as_str().into();
                 let phase = rng.random_range(0..INTERVAL_MILLIS);
                 service.due.push(Reverse((start.plus_millis(phase), service.cameras.len())));
-                devices.push(device.clone());
+                fleet.devices.push(device.clone());
                 let camera = Camera { device, topic, taken: 0, batch: Vec::new(), copies: vec![] };
                 service.cameras.push(camera);
             }
             let (sender, sheets) = mpsc::unbounded_channel();
-            let noted = Arc::clone(&ledger);
+            let noted = Arc::clone(&fleet.shared_ledger);
             let topics = plan.topics.iter().map(|topic| topic.as_str().into()).collect();
             let publishing = publish(plan.broker_port, topics, sheets, move |sheet, entry| {
                 let mut ledger = noted.lock().unwrap_or_else(PoisonError::into_inner);
                 let frames = sheet.frames.iter().map(|(frame, _)| Arc::clone(frame));
                 ledger.entries.entry(entry).or_default().extend(frames);
             });
-            tasks.spawn(publishing);
-            tasks.spawn(service.run(sender, Arc::clone(&stop)));
+            fleet.tasks.spawn(publishing);
+            fleet.tasks.spawn(service.run(sender, Arc::clone(&fleet.stopping)));
         }
-        Self { devices, ledger, stop, tasks }
-    }
-
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stops the cameras; what they have taken is published.
-    pub async fn stop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("no camera has panicked");
-        }
+        fleet
     }
 }
 

@@ -9,6 +9,7 @@ use stream_processor::store::layout::hls_folder;
 use super::broker::Broker;
 use super::bucket_link::BucketLink;
 use super::crew::{Crew, Post};
+use super::filming::Fleet;
 use super::history::watch::Watcher;
 use super::link::Link;
 use super::place::Place;
@@ -16,7 +17,7 @@ use super::plan::{Plan, Storage};
 use super::servers::redis::RedisServer;
 use super::servers::s3::S3Server;
 use super::small_disk::SmallDisk;
-use super::uploads::{INTERVAL_MILLIS, Uploads, UploadsPlan, pictures};
+use super::uploads::{INTERVAL_MILLIS, UploadsPlan, pictures};
 
 /// The subscription of all workers.
 pub const SUBSCRIPTION: &str = "stream-processor";
@@ -38,7 +39,7 @@ pub struct Topic {
     pub name: String,
     /// 0 for a plain one.
     pub partitions: u32,
-    pub uploads: Uploads,
+    pub uploads: Fleet,
     pub watcher: Option<Watcher>,
 }
 
@@ -162,7 +163,7 @@ async fn topic(
         0 => ("plain", plan.devices / 3),
         _ => ("partitioned", plan.devices - plan.devices / 3),
     };
-    let uploads = Uploads::start(&UploadsPlan {
+    let uploads = Fleet::start(&UploadsPlan {
         seed: plan.seed ^ index as u64,
         client,
         devices,

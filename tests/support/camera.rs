@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pulsar::producer::{Message, ProducerOptions};
@@ -15,9 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use stream_processor::demo::Scene;
 use stream_processor::demo::feed::{frame_message, frame_path};
 use stream_processor::model::{Clock, DeviceKey, EventId, SystemClock, UtcMillis};
-use tokio::task::JoinSet;
 
 use super::broker::Broker;
+use super::filming::Fleet;
 use super::oracle::ledger::{Ledger, Published};
 
 /// How far apart a camera's frames are.
@@ -40,22 +40,11 @@ pub struct FleetPlan {
     pub backlog_step: i64,
 }
 
-/// Running cameras.
-pub struct Fleet {
-    pub devices: Vec<DeviceKey>,
-    ledger: Arc<Mutex<Ledger>>,
-    stop: Arc<AtomicBool>,
-    tasks: JoinSet<()>,
-}
-
 impl Fleet {
     /// Starts the cameras of `plan`, which write below `base` and publish to `topic`.
     pub async fn start(broker: &Broker, topic: &str, base: &Path, plan: &FleetPlan) -> Self {
         let pictures: Arc<[Vec<u8>]> = pictures(plan.seed).into();
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        let mut devices = Vec::new();
+        let mut fleet = Self::default();
         for number in 0..plan.cameras {
             let name = format!("camera-{number:02}");
             let device = DeviceKey::new(plan.client, &name).expect("a device's name");
@@ -69,27 +58,15 @@ impl Fleet {
                 producer: producer(broker, topic, batches).await,
                 batches,
                 rng: ChaCha8Rng::seed_from_u64(plan.seed ^ u64::from(number) << 32),
-                ledger: Arc::clone(&ledger),
+                ledger: Arc::clone(&fleet.shared_ledger),
                 late_copies: Vec::new(),
                 taken: 0,
             };
             let backlog = plan.backlog_step * i64::from(number);
-            tasks.spawn(camera.run(backlog, Arc::clone(&stop)));
-            devices.push(device);
+            fleet.tasks.spawn(camera.run(backlog, Arc::clone(&fleet.stopping)));
+            fleet.devices.push(device);
         }
-        Self { devices, ledger, stop, tasks }
-    }
-
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stops the cameras; what they have begun they publish.
-    pub async fn stop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("no camera has panicked");
-        }
+        fleet
     }
 }
 

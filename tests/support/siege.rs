@@ -14,7 +14,8 @@ use stream_processor::model::{Clock, SystemClock};
 use stream_processor::store::layout::hls_folder;
 
 use super::broker::Broker;
-use super::camera::{Fleet, FleetPlan};
+use super::camera::FleetPlan;
+use super::filming::Fleet;
 use super::history::watch::Watcher;
 use super::oracle;
 use super::oracle::acks::Reckoning;

@@ -19,6 +19,16 @@ no_stream_waited() {
   holds "$2, and no playlist was older than $((oldest / 1000)).$((oldest % 1000 / 100)) s"
 }
 
+# Scales to $1 workers: $2 what is waited for, $3 what was done.
+scales_to() {
+  local begun
+  begun="$(now_millis)"
+  kubectl scale "sp/$name" --replicas="$1" > /dev/null
+  await "$2" has_workers "$1"
+  sleep 5
+  no_stream_waited "$begun" "$3"
+}
+
 install_operator
 create_topic "$topic"
 [ -z "${E2E_STORAGE:-}" ] || create_volume streams
@@ -35,17 +45,9 @@ await "two workers are ready" has_workers 2
 watch_playlists
 sleep 5
 
-begun="$(now_millis)"
-kubectl scale "sp/$name" --replicas=1 > /dev/null
-await "one worker is left" has_workers 1
-sleep 5
-no_stream_waited "$begun" "two workers became one"
+scales_to 1 "one worker is left" "two workers became one"
 
-begun="$(now_millis)"
-kubectl scale "sp/$name" --replicas=3 > /dev/null
-await "three workers are ready" has_workers 3
-sleep 5
-no_stream_waited "$begun" "one worker became three"
+scales_to 3 "three workers are ready" "one worker became three"
 
 begun="$(now_millis)"
 k delete "$(a_pod)" --grace-period=0 --force > /dev/null 2>&1
@@ -106,11 +108,7 @@ if [ -n "${E2E_OTHER_IMAGE:-}" ]; then
   no_stream_waited "$begun" "another image rolled all workers"
 fi
 
-begun="$(now_millis)"
-kubectl scale "sp/$name" --replicas=1 > /dev/null
-await "one worker is left again" has_workers 1
-sleep 5
-no_stream_waited "$begun" "three workers became one"
+scales_to 1 "one worker is left again" "three workers became one"
 
 stop_cameras
 each_is_shown_once
