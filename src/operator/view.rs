@@ -15,6 +15,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -259,7 +260,7 @@ impl Starting<'_> {
     fn keep<K>(
         &mut self,
         writer: Writer<K>,
-        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+        events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         names: impl Fn(&K) -> Vec<Wanted> + Send + Sync + 'static,
     ) -> Store<K>
     where
@@ -267,28 +268,54 @@ impl Starting<'_> {
         K::DynamicType: Eq + Hash + Clone + Debug + Send + Sync,
     {
         let store = writer.as_reader();
-        let ask = self.ask.clone();
-        self.tasks.spawn(async move {
-            let mut touched =
-                Box::pin(reflector(writer, events.default_backoff()).touched_objects());
-            while let Some(object) = touched.next().await {
-                match object {
-                    Ok(object) => {
-                        for wanted in names(&object) {
-                            if ask.send(wanted).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    Err(error) => {
-                        // What is wrong with the API server is told once, where it is asked.
-                        let kind = std::any::type_name::<K>();
-                        tracing::debug!(%error, kind, "a watch was interrupted: it goes on by itself");
-                    }
-                }
-            }
-        });
+        self.tasks.spawn(follow(writer, events.default_backoff(), self.ask.clone(), names));
         store
+    }
+}
+
+/// Keeps a store as the events say, and asks for the objects that a change is about.
+///
+/// What was deleted while nobody watched is told by no event: it is missing in the list with
+/// which the next watch begins. So the end of a list asks for what was known before as well; and
+/// not before its end, at which the store takes it over.
+async fn follow<K>(
+    writer: Writer<K>,
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    ask: mpsc::Sender<Wanted>,
+    names: impl Fn(&K) -> Vec<Wanted>,
+) where
+    K: Resource + Clone + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Debug + Send + Sync,
+{
+    let store = writer.as_reader();
+    let mut events = std::pin::pin!(reflector(writer, events));
+    let mut known_before = Vec::new();
+    while let Some(event) = events.next().await {
+        let wanted: HashSet<Wanted> = match event {
+            Ok(Event::Apply(object) | Event::Delete(object)) => {
+                names(&object).into_iter().collect()
+            }
+            Ok(Event::Init) => {
+                known_before = store.state();
+                continue;
+            }
+            Ok(Event::InitApply(_)) => continue,
+            Ok(Event::InitDone) => {
+                let before = std::mem::take(&mut known_before);
+                before.into_iter().chain(store.state()).flat_map(|object| names(&object)).collect()
+            }
+            Err(error) => {
+                // What is wrong with the API server is told once, where it is asked.
+                let kind = std::any::type_name::<K>();
+                tracing::debug!(%error, kind, "a watch was interrupted: it goes on by itself");
+                continue;
+            }
+        };
+        for object in wanted {
+            if ask.send(object).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -314,4 +341,69 @@ fn gathered(
         }
     });
     ask
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+
+    fn service(name: &str) -> Service {
+        let mut service = Service::default();
+        service.metadata.name = Some(name.into());
+        service.metadata.namespace = Some("cameras".into());
+        service
+    }
+
+    /// Which objects were asked for after these events; each service is its object's own.
+    async fn asked(events: Vec<Event<Service>>) -> Vec<String> {
+        let (ask, mut queue) = mpsc::channel(QUEUE);
+        let names = |service: &Service| vec![ObjectRef::new(&service.name_any()).within("cameras")];
+        let events = futures::stream::iter(events.into_iter().map(Ok));
+        follow(Writer::default(), events, ask, names).await;
+        let mut asked = Vec::new();
+        while let Some(wanted) = queue.recv().await {
+            asked.push(wanted.name);
+        }
+        asked.sort();
+        asked
+    }
+
+    #[tokio::test]
+    async fn what_comes_and_goes_is_asked_for() {
+        let list = vec![Event::Init, Event::InitApply(service("a")), Event::InitDone];
+        assert_eq!(asked(list).await, ["a"]);
+        let changes = vec![Event::Apply(service("a")), Event::Delete(service("a"))];
+        assert_eq!(asked(changes).await, ["a", "a"]);
+    }
+
+    #[tokio::test]
+    async fn what_went_while_nobody_watched_is_asked_for_at_the_end_of_the_next_list() {
+        let list = |names: &[&str]| {
+            let found = names.iter().map(|name| Event::InitApply(service(name)));
+            let mut events: Vec<_> = std::iter::once(Event::Init).chain(found).collect();
+            events.push(Event::InitDone);
+            events
+        };
+        let mut events = list(&["a", "b"]);
+        // A list that was cut forgets nothing.
+        events.extend([Event::Init, Event::InitApply(service("a"))]);
+        events.extend(list(&["a"]));
+        assert_eq!(asked(events).await, ["a", "a", "b", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_is_asked_about_once_it_is_known() {
+        let writer = Writer::<Service>::default();
+        let store = writer.as_reader();
+        let (ask, mut queue) = mpsc::channel(QUEUE);
+        let events = [Event::Init, Event::InitApply(service("a")), Event::InitDone];
+        let names = move |service: &Service| {
+            let known = store.get(&ObjectRef::from_obj(service)).is_some();
+            vec![ObjectRef::new(if known { "known" } else { "unknown" })]
+        };
+        follow(writer, futures::stream::iter(events.map(Ok)), ask, names).await;
+        assert_eq!(queue.recv().await.map(|wanted| wanted.name), Some("known".into()));
+    }
 }
