@@ -32,9 +32,13 @@ pub struct AccumulatorSettings {
     pub forget_after: Duration,
 }
 
-/// How long deferred frames that were asked for are waited for: if they went to another
-/// worker meanwhile, they never come.
-const REREQUEST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long room is kept for deferred frames that were asked for, since the last of them came: if
+/// their device went to another worker meanwhile, they never come.
+const ROOM_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the newer frames of their device stay behind them. A broker that has much to deliver
+/// again takes minutes, and a newer frame that is let in before them makes them late for ever.
+const ORDER_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The share of the room that open groups leave to what is closed, as a divisor: it is for the
 /// groups under way, and for the frames that come between two ticks.
@@ -89,6 +93,7 @@ struct Open {
 struct Deferred {
     delivery: DeliveryId,
     event_hash: u64,
+    captured_at: UtcMillis,
 }
 
 #[derive(Debug)]
@@ -96,9 +101,13 @@ struct Device {
     open: Option<Open>,
     /// Held and unsettled: in the open group, waiting or being encoded.
     held: usize,
+    /// In capture order.
     deferred: VecDeque<Deferred>,
     /// Asked for again and not yet come.
     awaited: HashSet<u64>,
+    /// For how many of them room is kept.
+    reserved: usize,
+    /// Since when none of them has come.
     awaited_since: UtcMillis,
     last_offer_at: UtcMillis,
 }
@@ -110,9 +119,22 @@ impl Device {
             held: 0,
             deferred: VecDeque::new(),
             awaited: HashSet::new(),
+            reserved: 0,
             awaited_since: now,
             last_offer_at: now,
         }
+    }
+
+    /// Whether the frame was asked for, and for how many frames room was kept that need none
+    /// now: one or none.
+    fn has_come(&mut self, event_hash: u64, now: UtcMillis) -> (bool, usize) {
+        let was_awaited = self.awaited.remove(&event_hash);
+        if was_awaited {
+            self.awaited_since = now;
+        }
+        let freed = usize::from(was_awaited).min(self.reserved);
+        self.reserved -= freed;
+        (was_awaited, freed)
     }
 
     fn is_idle(&self) -> bool {
@@ -129,8 +151,8 @@ pub struct Accumulator {
     /// Of them in groups that are open.
     open: usize,
     deferred: usize,
-    /// Asked for again and not yet come, all devices together.
-    awaited: usize,
+    /// Room that is kept for what was asked for again, all devices together.
+    reserved: usize,
     /// Devices with deferred frames, in the order in which they get room.
     waiting: VecDeque<DeviceKey>,
 }
@@ -144,7 +166,7 @@ impl Accumulator {
             held: 0,
             open: 0,
             deferred: 0,
-            awaited: 0,
+            reserved: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -175,19 +197,30 @@ impl Accumulator {
         if let Some(open) = &mut device.open
             && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
         {
-            self.awaited -= usize::from(device.awaited.remove(&hash));
             same.deliveries.push(delivery);
+            self.reserved -= device.has_come(hash, now).1;
             return Offer::Held;
         }
-        let awaited = device.awaited.remove(&hash);
-        self.awaited -= usize::from(awaited);
+        let (was_awaited, freed) = device.has_come(hash, now);
+        // What is kept for those that were asked for is not for others.
+        let has_room = freed > 0
+            || (self.held + self.reserved < settings.max_held
+                && device.held < settings.max_held_per_device);
+        self.reserved -= freed;
         let behind_others = !device.deferred.is_empty() || !device.awaited.is_empty();
-        let no_room = self.held >= settings.max_held || device.held >= settings.max_held_per_device;
-        if no_room || (behind_others && !awaited) {
+        if !has_room || (behind_others && !was_awaited) {
+            if was_awaited {
+                // Those that were asked for with it are newer: they must not be let in before it.
+                device.awaited.clear();
+                self.reserved -= std::mem::take(&mut device.reserved);
+            }
             if device.deferred.is_empty() {
                 self.waiting.push_back(key);
             }
-            device.deferred.push_back(Deferred { delivery, event_hash: hash });
+            let is_older = |other: &Deferred| other.captured_at <= event.captured_at;
+            let place = device.deferred.partition_point(is_older);
+            let deferred = Deferred { delivery, event_hash: hash, captured_at: event.captured_at };
+            device.deferred.insert(place, deferred);
             self.deferred += 1;
             return Offer::Deferred;
         }
@@ -233,8 +266,10 @@ impl Accumulator {
                 self.open -= frames.len();
                 closed.push(Group { device: key.clone(), frames, opened_at });
             }
-            if has_passed(device.awaited_since, REREQUEST_PATIENCE, now) {
-                self.awaited -= device.awaited.len();
+            if has_passed(device.awaited_since, ROOM_PATIENCE, now) {
+                self.reserved -= std::mem::take(&mut device.reserved);
+            }
+            if has_passed(device.awaited_since, ORDER_PATIENCE, now) {
                 device.awaited.clear();
             }
             let forget =
@@ -286,7 +321,7 @@ impl Accumulator {
     /// them. Devices take turns.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
         let mut wanted = Vec::new();
-        let mut room = self.settings.max_held.saturating_sub(self.held + self.awaited);
+        let mut room = self.settings.max_held.saturating_sub(self.held + self.reserved);
         for _ in 0..self.waiting.len() {
             if room == 0 {
                 break;
@@ -300,10 +335,12 @@ impl Accumulator {
                 || device_room >= device.deferred.len();
             if device.awaited.is_empty() && worthwhile {
                 let count = device_room.min(room).min(device.deferred.len());
-                for Deferred { delivery, event_hash } in device.deferred.drain(..count) {
-                    self.awaited += usize::from(device.awaited.insert(event_hash));
+                for Deferred { delivery, event_hash, .. } in device.deferred.drain(..count) {
+                    device.awaited.insert(event_hash);
                     wanted.push(delivery);
                 }
+                device.reserved = device.awaited.len();
+                self.reserved += device.reserved;
                 device.awaited_since = now;
                 room -= count;
                 self.deferred -= count;
