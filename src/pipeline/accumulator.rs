@@ -318,23 +318,37 @@ impl Accumulator {
     }
 
     /// The deferred frames that there is room for again, in their order: ask the source for
-    /// them. Devices take turns.
+    /// them. Devices take turns, and get whole groups: frames that are let in by ones and twos
+    /// wait for the others of their group, and take up the room of those meanwhile.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
+        let settings = self.settings;
         let mut wanted = Vec::new();
-        let mut room = self.settings.max_held.saturating_sub(self.held + self.reserved);
+        let mut room = settings.max_held.saturating_sub(self.held + self.reserved);
         for _ in 0..self.waiting.len() {
             if room == 0 {
                 break;
             }
             let Some(key) = self.waiting.pop_front() else { break };
             let Some(device) = self.devices.get_mut(&key) else { continue };
-            let device_room = self.settings.max_held_per_device.saturating_sub(device.held);
+            let deferred = device.deferred.len();
+            let device_room = settings.max_held_per_device.saturating_sub(device.held);
             // One request at a time, and not for a trickle: half of the device's room at least,
             // or all that it wants.
-            let worthwhile = device_room >= self.settings.max_held_per_device.div_ceil(2)
-                || device_room >= device.deferred.len();
+            let worthwhile =
+                device_room >= settings.max_held_per_device.div_ceil(2) || device_room >= deferred;
             if device.awaited.is_empty() && worthwhile {
-                let count = device_room.min(room).min(device.deferred.len());
+                let open = device.open.as_ref().map_or(0, |open| open.frames.len());
+                let missing = settings.frames_per_segment.saturating_sub(open).max(1);
+                let most = device_room.min(deferred);
+                if room < missing.min(most).min(settings.max_held) {
+                    // It is its turn, as soon as there is enough.
+                    self.waiting.push_front(key);
+                    break;
+                }
+                let count = match most.min(room) {
+                    all if all == deferred => all,
+                    some => whole_groups(some, missing, settings.frames_per_segment),
+                };
                 for Deferred { delivery, event_hash, .. } in device.deferred.drain(..count) {
                     device.awaited.insert(event_hash);
                     wanted.push(delivery);
@@ -355,6 +369,15 @@ impl Accumulator {
     /// When the oldest open group was opened: how far behind the clock may be.
     pub fn oldest_open(&self) -> Option<UtcMillis> {
         self.devices.values().filter_map(|d| d.open.as_ref().map(|open| open.opened_at)).min()
+    }
+}
+
+/// As many of the frames as complete a group that misses some, and further groups; all of them
+/// where that is none.
+fn whole_groups(frames: usize, missing: usize, per_group: usize) -> usize {
+    match frames.checked_sub(missing) {
+        Some(rest) => missing + rest - rest % per_group.max(1),
+        None => frames,
     }
 }
 

@@ -209,6 +209,40 @@ fn open_groups_alone_do_not_keep_frames_out() {
 }
 
 #[test]
+fn many_devices_in_little_room_still_get_whole_groups() {
+    let mut accumulator = Accumulator::new(settings());
+    // Twenty devices have two places each: not one of them could ever complete a group.
+    for number in 0..30 {
+        for device in 0..20 {
+            let id = delivery(number * 20 + device);
+            accumulator.offer(event(&format!("{device:02}"), number), id, START);
+        }
+    }
+    assert_eq!((accumulator.held(), accumulator.deferred()), (40, 560));
+    let mut now = START;
+    let mut sizes = Vec::new();
+    while accumulator.held() > 0 {
+        now = now.plus_millis(30_000);
+        let mut closed = accumulator.tick(now).0;
+        while let Some(group) = closed.pop() {
+            accumulator.release(&group.device, group.frames.len());
+            sizes.push(group.frames.len());
+            for id in accumulator.rerequest(now) {
+                let event = event(&format!("{:02}", id.entry % 20), id.entry / 20);
+                if let Offer::Closed(group) = accumulator.offer(event, id, now) {
+                    closed.push(group);
+                }
+            }
+        }
+    }
+    assert_eq!(sizes.iter().sum::<usize>(), 600);
+    // What was open at first, and what is left at the end.
+    let short = sizes.iter().filter(|size| **size < 6).count();
+    assert!(short <= 40, "{short} of {} groups are short: {sizes:?}", sizes.len());
+    assert!(sizes.len() <= 120, "{} groups of {sizes:?}", sizes.len());
+}
+
+#[test]
 fn groups_that_wait_for_an_encoder_close_no_others() {
     let mut accumulator = Accumulator::new(settings());
     for number in 0..6 {
