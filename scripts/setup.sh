@@ -32,10 +32,6 @@ packages=(
 # g++ builds the second H.264 decoder that judges pictures.
 if [[ $level == test ]]; then
     packages+=(g++)
-    # These count from wherever they come, so that an own Node, Java or browser is kept.
-    on_path chromium || packages+=(chromium)
-    on_path node || packages+=(nodejs)
-    on_path npm || packages+=(npm)
     # It counts system calls for `make bench`.
     on_path strace || packages+=(strace)
     # Redis without its service: the server is in there too, by the name of one of its parts.
@@ -51,12 +47,18 @@ if [[ $level == e2e ]]; then
             "Set E2E_KUBECONFIG and E2E_IMAGE to test in a cluster of yours without"
     packages+=(
         containerd runc containernetworking-plugins iptables iproute2 conntrack
-        buildah debootstrap busybox-static
+        buildah debootstrap busybox-static jq
     )
+    on_path redis-cli || packages+=(redis-tools)
 fi
-# Both: ffprobe judges segments, openssl makes keys, curl asks the broker, Maven and Java make it.
+# Both: ffprobe judges segments, openssl makes keys, curl asks the broker, Maven and Java make it,
+# and a browser plays.
 if [[ $level != build ]]; then
     packages+=(ffmpeg openssl curl)
+    # These count from wherever they come, so that an own Node, Java or browser is kept.
+    on_path chromium || packages+=(chromium)
+    on_path node || packages+=(nodejs)
+    on_path npm || packages+=(npm)
     on_path mvn || packages+=(maven)
     if ! on_path java; then
         # Pulsar wants Java 17 or later; which of these exists depends on the Debian release.
@@ -115,11 +117,12 @@ else
     # Another system calls its packages otherwise: name what the build looks for.
     wanted=(cc pkg-config protoc)
     if [[ $level == test ]]; then
-        wanted+=(c++ chromium node npm redis-server)
+        wanted+=(c++ redis-server)
     elif [[ $level == e2e ]]; then
-        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox)
+        wanted+=(containerd ctr runc iptables ip conntrack buildah debootstrap busybox
+            jq redis-cli)
     fi
-    [[ $level == build ]] || wanted+=(ffmpeg ffprobe openssl curl mvn java)
+    [[ $level == build ]] || wanted+=(ffmpeg ffprobe openssl curl mvn java chromium node npm)
     absent=()
     for tool in "${wanted[@]}"; do on_path "$tool" || absent+=("$tool"); done
     [[ $level != test ]] || has_postgres || absent+=(postgres)

@@ -22,7 +22,7 @@
 //! | [`pipeline`] | the order of the stages, the decisions between them | touches disk, broker or codec itself |
 //! | [`http`] | metrics, health, playback | changes anything |
 //! | [`fleet`] | which devices a storage has and how each is | changes anything, reads media |
-//! | `crash_point` | where tests have the process killed | is in a release |
+//! | `crash_point` | where tests have the process killed, or a step fail | is in a release |
 //! | [`status`] | how devices are, told to Kubernetes | holds up the pipeline |
 //! | [`operator`] | what runs in Kubernetes for one `StreamProcessor` object | handles a frame |
 //! | [`demo`] | synthetic cameras | is needed by the worker |
@@ -54,3 +54,6 @@ pub mod session;
 pub mod source;
 pub mod status;
 pub mod store;
+
+#[cfg(feature = "failpoints")]
+pub use crash_point::follow_file as follow_failpoints;

@@ -26,6 +26,10 @@ const NOISY: &[&str] = &[
     "tower_http",
 ];
 
+/// Crates whose every try that fails is a line, at ERROR and WARN: what they tell is told by who
+/// asked them, once for each trouble.
+const TOLD_ELSEWHERE: &[&str] = &["kube_client", "kube_runtime"];
+
 /// Set by Kubernetes in every container.
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
 const POD_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
@@ -75,8 +79,9 @@ fn directives(filter: &LogFilter) -> String {
         LogFilter::Level(level) => ("warn", *level),
         LogFilter::Expression(expression) => ("warn", expression.as_str()),
     };
-    let quieted = NOISY.iter().map(|name| format!("{name}={noise},")).collect::<String>();
-    quieted + wanted
+    let quieted = NOISY.iter().map(|name| format!("{name}={noise},"));
+    let silent = TOLD_ELSEWHERE.iter().map(|name| format!("{name}=off,"));
+    quieted.chain(silent).collect::<String>() + wanted
 }
 
 #[cfg(test)]

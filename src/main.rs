@@ -37,9 +37,11 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == ENCODE_HELPER) {
         return cmd::encode_helper::run();
     }
-    // Named crash points, set by FAILPOINTS; only in builds for tests.
+    // Named crash points, set by FAILPOINTS and FAILPOINTS_FILE; only in builds for tests.
     #[cfg(feature = "failpoints")]
     let _points = fail::FailScenario::setup();
+    #[cfg(feature = "failpoints")]
+    stream_processor::follow_failpoints();
     let cli = Cli::parse();
     match cli.command {
         None => consumer(ConsumerArgs::default(), cli.settings),

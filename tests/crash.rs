@@ -12,16 +12,20 @@
 mod broker;
 #[path = "support/camera.rs"]
 mod camera;
+#[path = "support/filming.rs"]
+mod filming;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/oracle/mod.rs"]
+mod oracle;
 #[path = "support/place.rs"]
 mod place;
-#[path = "support/reckoning.rs"]
-mod reckoning;
 #[path = "support/siege.rs"]
 mod siege;
 #[path = "support/worker.rs"]
 mod worker;
+
+use std::collections::BTreeSet;
 
 use broker::Broker;
 use place::Place;
@@ -66,15 +70,48 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     lives.extend(alone.chain(pipeline::steps::ALL).map(|point| vec![Life::Point(point)]));
     lives.extend((0..5).map(|_| vec![Life::Random]));
     lives.extend((0..2).map(|_| vec![Life::PairOneKilled]));
-    lives.extend([vec![Life::PairOneAtPoint(steps::STATE.durable)], vec![Life::PairOneLeaves]]);
-    lives.extend([vec![Life::PairOneAtPoint(pipeline::steps::COMMITTED)]]);
+    lives.extend([vec![Life::PairOneLeaves]]);
+    // All of it once more with another worker beside the one that dies. It would mend what that
+    // one left, so that a playlist is left to be mended by one that was alone.
+    for (before, mending) in before_mending.into_iter().zip(steps::HEAL_PLAYLIST.names()) {
+        lives.push(vec![Life::Point(before), Life::PairOneAtPoint(mending)]);
+    }
+    lives.extend(steps::HEAL_STATE.names().map(|point| vec![Life::PairOneAtPoint(point)]));
+    let often = [steps::SEGMENT, steps::STATE, steps::PLAYLIST];
+    let often = often.iter().flat_map(steps::WriteSteps::names).chain(pipeline::steps::ALL);
+    lives.extend(often.map(|point| vec![Life::PairOneAtPoint(point)]));
     lives.shuffle(rng);
     // History files are seldom written, but often while there is a backlog: at the beginning.
     let mut first: Vec<_> = steps::HISTORY.names().map(|point| vec![Life::Point(point)]).into();
+    first.extend(steps::HISTORY.names().map(|point| vec![Life::PairOneAtPoint(point)]));
     first.extend(lives.drain(..3));
     first.shuffle(rng);
     first.extend(lives);
     first.concat()
+}
+
+/// Nothing is left out when there is a new instant: alone and with another worker, every one of
+/// them that a worker passes on a file system is died at.
+#[test]
+fn every_named_instant_is_died_at_alone_and_in_a_pair() {
+    let lives = lives(&mut ChaCha8Rng::seed_from_u64(1));
+    let of = |wanted: fn(&Life) -> Option<&'static str>| -> BTreeSet<_> {
+        lives.iter().filter_map(wanted).collect()
+    };
+    let alone = of(|life| match life {
+        Life::Point(point) => Some(point),
+        _ => None,
+    });
+    let in_pairs = of(|life| match life {
+        Life::PairOneAtPoint(point) => Some(point),
+        _ => None,
+    });
+    // Init files are for fragmented MP4: they have a siege of their own.
+    let named = steps::ALL.iter().filter(|write| write.begin != steps::INIT.begin);
+    let named: BTreeSet<_> =
+        named.flat_map(steps::WriteSteps::names).chain(pipeline::steps::ALL).collect();
+    assert_eq!(alone, named);
+    assert_eq!(in_pairs, named);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,12 +11,14 @@
 mod broker;
 #[path = "support/camera.rs"]
 mod camera;
+#[path = "support/filming.rs"]
+mod filming;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/oracle/mod.rs"]
+mod oracle;
 #[path = "support/place.rs"]
 mod place;
-#[path = "support/reckoning.rs"]
-mod reckoning;
 #[path = "support/servers/mod.rs"]
 mod servers;
 #[path = "support/siege.rs"]
@@ -62,16 +64,23 @@ fn lives(rng: &mut ChaCha8Rng) -> Vec<Life> {
     lives.extend(alone.map(|point| vec![Life::Point(point)]));
     lives.extend((0..4).map(|_| vec![Life::Random]));
     lives.extend((0..3).map(|_| vec![Life::PairOneKilled]));
-    lives.extend([
-        vec![Life::PairOneAtPoint(steps::SEGMENT.durable)],
-        vec![Life::PairOneAtPoint(steps::STATE.durable)],
-        vec![Life::PairOneAtPoint(pipeline::steps::COMMITTED)],
-        vec![Life::PairOneLeaves],
-    ]);
+    lives.extend([vec![Life::PairOneLeaves]]);
+    // All of it once more with another worker beside the one that dies. It would mend what that
+    // one left, so that it is one that was alone who leaves something.
+    for mending in around(&steps::HEAL_PLAYLIST) {
+        lives.push(vec![Life::Point(steps::STATE.durable), Life::PairOneAtPoint(mending)]);
+    }
+    for claim in around(&steps::CLAIM) {
+        lives.push(vec![Life::Point(steps::SEGMENT.durable), Life::PairOneAtPoint(claim)]);
+    }
+    let often = [steps::SEGMENT, steps::STATE, steps::PLAYLIST];
+    let often = often.iter().flat_map(around).chain(pipeline::steps::ALL);
+    lives.extend(often.map(|point| vec![Life::PairOneAtPoint(point)]));
     lives.shuffle(rng);
     // History files are seldom written, but often while there is a backlog: at the beginning.
-    let first: Vec<_> = around(&steps::HISTORY).map(|point| vec![Life::Point(point)]).into();
-    [first, lives].concat().concat()
+    let first = around(&steps::HISTORY).map(|point| vec![Life::Point(point)]);
+    let in_pairs = around(&steps::HISTORY).map(|point| vec![Life::PairOneAtPoint(point)]);
+    [first.to_vec(), in_pairs.to_vec(), lives].concat().concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

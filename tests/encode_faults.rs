@@ -102,6 +102,16 @@ async fn a_frame_that_never_ends_costs_only_itself() {
 }
 
 #[tokio::test]
+async fn a_frame_that_takes_all_memory_costs_only_itself() {
+    let _turn = TURN.lock().await;
+    let (pool, _) = started(pool_settings(1)).await;
+    let outcome = pool.encode(job_with_order("failpoint:hoard")).await.unwrap();
+    assert_eq!(outcome.segments[0].frames, [0, 2, 3]);
+    assert_eq!(outcome.rejected[0].fault, FrameFault::Crashed);
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_job_of_nothing_but_killers_is_an_outcome_too() {
     let _turn = TURN.lock().await;
     let (pool, _) = started(pool_settings(1)).await;
@@ -125,7 +135,7 @@ async fn a_helper_killed_between_jobs_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_sandbox_stops_files_sockets_and_programs() {
+async fn the_sandbox_stops_every_way_out() {
     let _turn = TURN.lock().await;
     let (pool, _) = started(pool_settings(1)).await;
     println!("sandbox: {}", pool.sandbox());

@@ -6,9 +6,15 @@
 
 #[path = "support/cluster/mod.rs"]
 mod cluster;
+#[path = "support/fleet.rs"]
+mod film;
 #[path = "support/servers/mod.rs"]
 mod servers;
+#[path = "support/store_fixture.rs"]
+mod store_fixture;
 
+#[path = "operator/api_server.rs"]
+mod api_server;
 #[path = "operator/children.rs"]
 mod children;
 #[path = "operator/definitions.rs"]
@@ -17,7 +23,13 @@ mod definitions;
 mod fleet;
 #[path = "operator/leaders.rs"]
 mod leaders;
+#[path = "operator/proxy.rs"]
+mod proxy;
 #[path = "operator/rig.rs"]
 mod rig;
+#[path = "operator/rights.rs"]
+mod rights;
+#[path = "operator/silent.rs"]
+mod silent;
 #[path = "operator/troubles.rs"]
 mod troubles;

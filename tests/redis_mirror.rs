@@ -2,8 +2,6 @@
 //! never a reason for a stream to wait.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may panic.
 
-#[path = "redis_mirror/encrypted.rs"]
-mod encrypted;
 #[path = "support/fleet.rs"]
 mod fleet;
 #[path = "redis_mirror/losses.rs"]

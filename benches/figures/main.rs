@@ -46,7 +46,7 @@ use broker::Broker;
 use cleanup::Fleet;
 use end_to_end::Backlog;
 use footage::{Failure, Footage, Kind, cores};
-use table::{Section, say};
+use table::{Section, Tally, say};
 use viewers::Audience;
 
 /// How much is measured.
@@ -131,30 +131,17 @@ async fn run(extent: &Extent, chosen: &[String]) -> Result<(), Failure> {
         true => start_broker().await,
         false => Err("not asked for".into()),
     };
-    let mut missed = Vec::new();
-    let mut required = 0;
+    let mut tally = Tally::default();
     for name in SECTIONS.into_iter().filter(|name| is_chosen(name)) {
-        let section = measure(name, extent, &footage, folder.path(), broker.as_ref()).await;
-        match section {
-            Ok(section) => {
-                section.print();
-                let (names, count) = section.missed();
-                missed.extend(names);
-                required += count;
-            }
-            Err(error) => {
-                say(&format!("\n{name}: not measured: {error}"));
-                missed.push(format!("{name}: not measured"));
-            }
+        match measure(name, extent, &footage, folder.path(), broker.as_ref()).await {
+            Ok(section) => tally.add(&section),
+            Err(error) => tally.not_measured(name, &error),
         }
     }
     if let Ok(broker) = broker {
         broker.stop().await;
     }
-    say(&format!("\n{required} required figures in {} s", begun.elapsed().as_secs()));
-    for name in &missed {
-        say(&format!("  MISSED  {name}"));
-    }
+    tally.close(&format!("{} s", begun.elapsed().as_secs()));
     Ok(())
 }
 

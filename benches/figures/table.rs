@@ -127,3 +127,35 @@ impl Section {
 pub fn say(line: &str) {
     println!("{line}");
 }
+
+/// What has been measured so far, and what has missed its bound.
+#[derive(Default)]
+pub struct Tally {
+    missed: Vec<String>,
+    required: usize,
+}
+
+impl Tally {
+    /// Prints a section and counts it.
+    pub fn add(&mut self, section: &Section) {
+        section.print();
+        let (names, count) = section.missed();
+        self.missed.extend(names);
+        self.required += count;
+    }
+
+    /// Says that something could not be measured.
+    pub fn not_measured(&mut self, name: &str, why: &dyn std::fmt::Display) {
+        say(&format!("\n{name}: not measured: {why}"));
+        self.missed.push(format!("{name}: not measured"));
+    }
+
+    /// Prints the end, and says whether every bound holds.
+    pub fn close(self, end: &str) -> bool {
+        say(&format!("\n{} required figures in {end}", self.required));
+        for name in &self.missed {
+            say(&format!("  MISSED  {name}"));
+        }
+        self.missed.is_empty()
+    }
+}

@@ -45,7 +45,7 @@ use broker::Broker;
 use stream_processor::cli::ENCODE_HELPER;
 
 use footage::{Failure, cores};
-use table::{Section, say};
+use table::{Section, Tally, say};
 
 /// The name of the broker of a run.
 const BROKER: &str = "soak";
@@ -98,7 +98,10 @@ impl Extent {
         let quick = std::env::var_os("SOAK_QUICK").is_some_and(|value| value != "0");
         let mut extent = if quick { QUICK } else { FULL };
         if let Some(devices) = number("SOAK_DEVICES")? {
-            extent.devices = (devices as usize).max(1);
+            // A person's number: far below 2^52, and whole.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said")]
+            let devices = devices as usize;
+            extent.devices = devices.max(1);
         }
         if let Some(minutes) = number("SOAK_MINUTES")? {
             extent.window = Duration::from_secs_f64(minutes * 60.0);
@@ -106,9 +109,16 @@ impl Extent {
         Ok(extent)
     }
 
-    /// How long a fleet takes until each device commits at the pace of the fleet: two segments.
+    /// How long a fleet takes until each device commits at the pace of the fleet: two segments,
+    /// and half of one to catch up.
     pub fn warm_up(&self) -> Duration {
-        Duration::from_secs(u64::from(self.segment_secs) * 2 + 15.min(u64::from(self.segment_secs)))
+        Duration::from_secs(self.segment_secs.into()) * 5 / 2
+    }
+
+    /// How long it takes until a worker knows of each device what it will ever know: the segments
+    /// that a state holds.
+    pub fn settled(&self) -> Duration {
+        Duration::from_secs(self.segment_secs.into()) * 8
     }
 }
 
@@ -149,33 +159,19 @@ async fn run(extent: Extent, chosen: &[String]) -> Result<ExitCode, Failure> {
     // Its script panics where it has no Java.
     let started = tokio::spawn(Broker::own(BROKER)).await;
     let broker = started.map_err(|error| format!("the broker does not start: {error}"))?;
-    let mut missed = Vec::new();
-    let mut required = 0;
+    let mut tally = Tally::default();
     for name in
         PARTS.into_iter().filter(|name| chosen.is_empty() || chosen.iter().any(|c| c == name))
     {
         match measure(name, &broker, extent).await {
-            Ok(sections) => {
-                for section in sections {
-                    section.print();
-                    let (names, count) = section.missed();
-                    missed.extend(names);
-                    required += count;
-                }
-            }
-            Err(error) => {
-                say(&format!("\n{name}: not measured: {error}"));
-                missed.push(format!("{name}: not measured"));
-            }
+            Ok(sections) => sections.iter().for_each(|section| tally.add(section)),
+            Err(error) => tally.not_measured(name, &error),
         }
     }
     broker.stop().await;
     let secs = begun.elapsed().as_secs();
-    say(&format!("\n{required} required figures in {secs} s, load now {}", report::load()));
-    for name in &missed {
-        say(&format!("  MISSED  {name}"));
-    }
-    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let all_hold = tally.close(&format!("{secs} s, load now {}", report::load()));
+    Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn measure(name: &str, broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failure> {

@@ -88,7 +88,8 @@ pub fn lags() -> Section {
         2,
     );
     section.note("all: every frame; the first of six waits 25 s for the others of its segment.");
-    section.note("newest: the last frame of each segment, which waits for nothing but the worker.");
+    section.note("newest: the last of each segment, which waits for the worker alone, or for a next one that");
+    section.note("does not come before the segment is closed.");
     section
 }
 
@@ -100,7 +101,8 @@ pub fn push_lags(
     from: UtcMillis,
     until: UtcMillis,
 ) {
-    let kinds: [(&str, fn(&Shown) -> bool); 2] = [("all", |_| true), ("newest", |s| s.is_newest)];
+    type Kind = (&'static str, fn(&Shown) -> bool);
+    let kinds: [Kind; 2] = [("all", |_| true), ("newest", |s| s.is_newest)];
     for (kind, is_of_interest) in kinds {
         let lags = verdict.lags(from, until, is_of_interest);
         let cells = [

@@ -12,7 +12,7 @@ use stream_processor::config::{Config, Sources};
 use stream_processor::encode::{EncodeError, EncodeJob, EncodeOutcome};
 use stream_processor::http::{Health, Metrics, serve_ops};
 use stream_processor::logging;
-use stream_processor::media::timeline::{PictureSize, TimelineSettings};
+use stream_processor::media::timeline::{PictureSize, SegmentPlan, TimelineSettings};
 use stream_processor::model::SystemClock;
 use stream_processor::pipeline::accumulator::AccumulatorSettings;
 use stream_processor::pipeline::attempt::Stages;
@@ -59,7 +59,7 @@ impl Encode for Recorded {
     async fn encode(&self, job: EncodeJob) -> Result<EncodeOutcome, EncodeError> {
         let all: Vec<_> = (0..job.frames.len()).collect();
         // From the helper comes a buffer of its own each time.
-        let media = |_| Bytes::copy_from_slice(&self.media);
+        let media = |_: &SegmentPlan, _| (Bytes::copy_from_slice(&self.media), None);
         let (segments, timeline) = planned(&job, &all, self.size, self.timeline, media);
         Ok(EncodeOutcome { segments, rejected: Vec::new(), timeline, cpu_micros: 0 })
     }

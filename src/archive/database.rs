@@ -16,6 +16,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::database_url::{self, UrlError};
 use super::document::Document;
 use crate::model::{DeviceKey, Secret, SessionId, UtcMillis, causes};
 
@@ -82,8 +83,8 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The setting is not one.
-    #[error("ARCHIVE_DATABASE_URL is not understood: {0}")]
-    Url(String),
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// No server, no network, or no answer in time.
     #[error("the archive database does not answer: {0}")]
     Away(String),
@@ -143,7 +144,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Url`].
     pub fn new(url: &Secret) -> Result<Self, DatabaseError> {
-        let mut config = understood(url)?;
+        let mut config = database_url::read(url)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -290,35 +291,6 @@ async fn in_time<T>(
     }
 }
 
-/// Whether [`Database::new`] takes a URL.
-///
-/// # Errors
-/// [`DatabaseError::Url`] if it does not.
-pub fn check_url(url: &Secret) -> Result<(), DatabaseError> {
-    understood(url).map(|_| ())
-}
-
-fn understood(url: &Secret) -> Result<Config, DatabaseError> {
-    let parsed = with_known_ssl_mode(url.expose()).parse::<Config>();
-    let config = parsed.map_err(|error| DatabaseError::Url(causes(&error)))?;
-    if config.get_hosts().is_empty() {
-        return Err(DatabaseError::Url("it names no host".into()));
-    }
-    Ok(config)
-}
-
-/// `verify-ca` and `verify-full` are libpq's words for what `require` does here: the certificate
-/// and the host's name in it are always checked.
-fn with_known_ssl_mode(url: &str) -> String {
-    let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
-    let known = |pair: &str| match pair {
-        "sslmode=verify-ca" | "sslmode=verify-full" => "sslmode=require".to_owned(),
-        other => other.to_owned(),
-    };
-    let pairs: Vec<_> = query.split('&').map(known).collect();
-    format!("{before}?{}", pairs.join("&"))
-}
-
 /// The authorities that this machine trusts, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 fn trust(ssl_mode: SslMode) -> MakeRustlsConnect {
     // Whoever was first has installed the same one.
@@ -405,29 +377,6 @@ fn system_time(at: UtcMillis) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn libpq_s_words_for_checking_certificates_are_known() {
-        let known = with_known_ssl_mode("postgres://u:p@h/d?sslmode=verify-full&a=b");
-        assert_eq!(known, "postgres://u:p@h/d?sslmode=require&a=b");
-        for other in ["postgres://h/d", "postgres://h/d?sslmode=disable"] {
-            assert_eq!(with_known_ssl_mode(other), other);
-        }
-    }
-
-    #[test]
-    fn a_url_that_is_not_understood_is_told_without_its_password() {
-        for url in [
-            "postgres://me:hunter2@db/archive?sslmode=hunter2",
-            "postgres://me:hunter2@db:port/archive",
-            "postgres:///archive?password=hunter2",
-        ] {
-            let error = Database::new(&Secret::new(url)).err().unwrap();
-            assert!(matches!(error, DatabaseError::Url(_)), "{error}");
-            let shown = format!("{error} {error:?}");
-            assert!(!shown.contains("hunter2"), "{shown}");
-        }
-    }
 
     #[test]
     fn instants_before_1970_are_instants_too() {

@@ -11,7 +11,7 @@
 //! | `found` | what the archives that are there say, when the ledger is lost |
 //! | [`expiry`] | which archives go, and their removal |
 //! | [`cleanup`] | the same for a device, and for what the database has of it |
-//! | [`database`], `mirror` | the table, and how it is kept what the archives say |
+//! | [`database_url`], [`database`], `mirror` | the setting, the table, and how it is kept what the archives say |
 //! | [`steps`] | where tests have the process killed |
 //!
 //! An archive is made in this order: media files, playlist, `archive.json`, ledger; each durable
@@ -27,6 +27,7 @@
 pub mod archiver;
 pub mod cleanup;
 pub mod database;
+pub mod database_url;
 mod device;
 pub mod document;
 mod error;

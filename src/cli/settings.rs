@@ -23,7 +23,7 @@ impl SettingScope for AllSettings {
     const GROUPS: &'static [Group] = Group::ALL;
 }
 
-/// What looks after streams that workers write.
+/// What ends the sessions of silent devices, archives them, and tells Kubernetes of these devices.
 #[derive(Clone, Copy, Debug)]
 pub struct UpkeepSettings;
 
@@ -35,6 +35,7 @@ impl SettingScope for UpkeepSettings {
         Group::Log,
         Group::Redis,
         Group::Archive,
+        Group::Status,
     ];
 }
 

@@ -9,18 +9,20 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::archiving::{self, archiver};
-use super::assembly::{open_store, session_rules};
+use super::assembly::{health_rules, open_store, session_rules};
 use super::chores::{self, Chore, listed};
 use super::progress::Progress;
 use super::redis::start_mirror;
 use super::signals::stop_on_signals;
-use super::{CommandError, say};
+use super::{CommandError, cluster, say};
 use crate::archive::Archiver;
 use crate::cli::OfflineCheckerArgs;
 use crate::config::Config;
 use crate::http::{Health, Metrics};
 use crate::model::{Clock, DeviceKey, SystemClock};
 use crate::session::{AfterCheck, Afterwards, Checker, Pass, SessionMirror};
+use crate::status::board::Board;
+use crate::status::publish::Publisher;
 use crate::store::Store;
 
 /// How long Redis may take for what it is told at the end of a single pass.
@@ -40,13 +42,34 @@ pub async fn run(config: Config, args: OfflineCheckerArgs) -> Result<(), Command
     let store = open_store(&config.storage, &config.processing).await?;
     let mirror = start_mirror(&config.redis, &store, &metrics, &health)?;
     let interval = Duration::from_secs(args.interval_secs);
-    let check = OfflineCheck::new(&config, store, metrics.clone(), mirror.clone(), interval)?;
+    let mut check = OfflineCheck::new(&config, store, metrics.clone(), mirror.clone(), interval)?;
     if !args.continuous {
         return once(check, mirror, health, stop).await;
     }
+    tell_kubernetes(&config, &mut check, &stop).await?;
     let ended = chores::alone(check, &config.metrics, metrics, health, stop).await;
     close(mirror.as_ref()).await;
     ended
+}
+
+/// Starts to tell which devices are offline, where the settings say whose checker this is.
+async fn tell_kubernetes(
+    config: &Config,
+    check: &mut OfflineCheck,
+    stop: &CancellationToken,
+) -> Result<(), CommandError> {
+    if config.status.pod.is_none() {
+        return Ok(());
+    }
+    let clock = Arc::new(SystemClock) as Arc<dyn Clock>;
+    let board = Arc::new(Board::new(Arc::clone(&clock)));
+    let (client, rules) = (cluster::client().await?, health_rules(config));
+    let found = Arc::clone(&board);
+    if let Some(publisher) = Publisher::of_silent(client, &config.status, board, rules, clock) {
+        check.checker.watched_by(found);
+        tokio::spawn(publisher.run(stop.clone()));
+    }
+    Ok(())
 }
 
 /// What follows a look: finished sessions are archived.

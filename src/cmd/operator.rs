@@ -7,6 +7,7 @@ use super::signals::stop_on_signals;
 use super::{CommandError, cluster};
 use crate::config::Config;
 use crate::http::{Health, Part};
+use crate::operator::api_server::ApiServer;
 use crate::operator::metrics::OperatorMetrics;
 use crate::operator::run::Operator;
 
@@ -22,7 +23,9 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
     let metrics = OperatorMetrics::new()
         .map_err(|e| CommandError::because("the metrics cannot be set up", e))?;
     let health = Health::of(MAX_SILENCE, &[Part::Cluster]);
-    let client = cluster::client().await?;
+    let found = cluster::config().await?;
+    let api = ApiServer::new(found, config.operator.api_timeout, metrics.clone())
+        .map_err(cluster::unusable)?;
     let ops = Ops::start(&config.metrics, metrics.clone(), health.clone(), stop.clone()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -34,7 +37,7 @@ pub async fn run(config: Config) -> Result<(), CommandError> {
         image = config.operator.image,
         "the operator"
     );
-    Operator { client, config: config.operator, metrics, health }.run(stop.clone()).await;
+    Operator { api, config: config.operator, metrics, health }.run(stop.clone()).await;
     stop.cancel();
     ops.ended().await;
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::setting::{Setting, Takes};
-use crate::archive::database::check_url;
+use crate::archive::database_url;
 use crate::model::Secret;
 
 static ENABLED: Setting = Setting {
@@ -106,7 +106,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ArchiveConfig {
         },
     );
     let database_url = reader.secret(&DATABASE_URL);
-    if let Some(error) = database_url.as_ref().and_then(|url| check_url(url).err()) {
+    if let Some(error) = database_url.as_ref().and_then(|url| database_url::read(url).err()) {
         reader.rule(&[&DATABASE_URL], false, || error.to_string());
     }
     ArchiveConfig {

@@ -101,6 +101,16 @@ static STATUS_SECONDS: Setting = Setting {
            StreamProcessor's status, in seconds.",
 };
 
+static API_TIMEOUT_SECONDS: Setting = Setting {
+    variable: "OPERATOR_API_TIMEOUT_SECONDS",
+    flag: "operator-api-timeout-seconds",
+    default: Some("30"),
+    takes: Takes::Integer { min: 1, max: 300 },
+    secret: false,
+    help: "How long the API server may take for an answer, in seconds. What it tells of changes \
+           is asked for anew after four times as long.",
+};
+
 /// The table of this concern.
 pub(super) static SETTINGS: &[&Setting] = &[
     &NAMESPACES,
@@ -113,6 +123,7 @@ pub(super) static SETTINGS: &[&Setting] = &[
     &CONCURRENCY,
     &BACKLOG_SECONDS,
     &STATUS_SECONDS,
+    &API_TIMEOUT_SECONDS,
 ];
 
 /// The operator.
@@ -138,6 +149,8 @@ pub struct OperatorConfig {
     pub backlog_interval: Duration,
     /// How long news of devices is gathered.
     pub status_interval: Duration,
+    /// How long the API server may take for an answer.
+    pub api_timeout: Duration,
 }
 
 /// Reads this concern's settings.
@@ -166,6 +179,7 @@ pub(super) fn read(reader: &mut Reader<'_>, host_name: &str) -> OperatorConfig {
         concurrency: reader.integer(&CONCURRENCY),
         backlog_interval: Duration::from_secs(reader.integer(&BACKLOG_SECONDS)),
         status_interval: Duration::from_secs(reader.integer(&STATUS_SECONDS)),
+        api_timeout: Duration::from_secs(reader.integer(&API_TIMEOUT_SECONDS)),
     }
 }
 

@@ -5,8 +5,8 @@
 //! kernel's choice when memory ran out, or a machine that was paused; a frame must not be lost
 //! to that.
 
+use super::error::EncodeError;
 use super::helper_process::JobFault;
-use super::pool::EncodeError;
 use super::protocol::{MAX_FRAMES, MAX_JPEG_BYTES};
 use super::{EncodeJob, EncodeOutcome, FrameFault, JobFrame, RejectedFrame, StreamSoFar};
 

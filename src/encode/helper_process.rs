@@ -12,11 +12,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::pool::PoolSettings;
 use super::protocol::{
     self, Done, FrameHeader, FromHelper, MAX_FILE_BYTES, MAX_JPEG_BYTES, PREFIX_BYTES,
     ProtocolError, SegmentHeader, ToHelper,
 };
+use super::settings::PoolSettings;
 use super::{EncodeOutcome, EncodedSegment, JobFrame, Sandbox, StreamSoFar};
 use crate::media::timeline::Timeline;
 

@@ -7,6 +7,7 @@
 mod attempts;
 mod decode;
 mod encoder;
+mod error;
 mod geometry;
 mod helper;
 mod helper_process;
@@ -18,13 +19,16 @@ mod pool;
 mod protocol;
 mod sandbox;
 mod scale;
+mod settings;
 mod watermark;
 mod x264;
 
 pub use encoder::{CodecError, Encoder, Step};
+pub use error::EncodeError;
 pub use helper::serve;
-pub use pool::{EncodeError, EncoderPool, PoolSettings, PoolStats};
+pub use pool::{EncoderPool, PoolStats};
 pub use sandbox::Sandbox;
+pub use settings::PoolSettings;
 pub use watermark::{Caption, Corner, Watermark};
 
 use bytes::Bytes;

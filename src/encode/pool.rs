@@ -3,7 +3,6 @@
 //! Architecture invariant: a job costs at most the frames that killed or stalled a helper
 //! twice; the pool itself never gives up, it only says that a job failed.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +10,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::attempts::Attempts;
+use super::error::EncodeError;
 use super::helper_process::{HelperProcess, JobFault};
-use super::{EncodeJob, EncodeOutcome, EncodeSettings, Sandbox};
+use super::settings::PoolSettings;
+use super::{EncodeJob, EncodeOutcome, Sandbox};
 
 /// How often a helper is started for one job before the job fails.
 const MAX_STARTS: u32 = 4;
@@ -22,59 +23,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The longest wait before a start.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-
-/// How a pool is set up.
-#[derive(Clone, Debug)]
-pub struct PoolSettings {
-    /// How many helper processes, each of which keeps one core busy.
-    pub helpers: usize,
-    /// How pictures are encoded.
-    pub encode: EncodeSettings,
-    /// This program's own binary, run with the argument `encode-helper`.
-    pub command: PathBuf,
-    /// The longest that one frame may take to decode, and each to encode, by the wall clock.
-    pub frame_time_limit: Duration,
-    /// How much memory a helper may take on top of what its libraries take.
-    pub memory_limit_bytes: u64,
-}
-
-/// Why a job was not done; its frames may be good.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// No helper could be started.
-    #[error("no encode helper could be started in {starts} attempts: {reason}")]
-    Start {
-        /// How often it was tried.
-        starts: u32,
-        /// What the last one died of.
-        reason: String,
-    },
-    /// Helpers died again and again, and no frame is to blame.
-    #[error("the encode helper died over the job {deaths} times, at no frame: {reason}")]
-    Died {
-        /// How often.
-        deaths: u32,
-        /// What the last one died of.
-        reason: String,
-    },
-    /// FFmpeg's libraries failed.
-    #[error("the encode helper failed: {detail}")]
-    Failed {
-        /// What it said.
-        detail: String,
-    },
-    /// The job itself makes no sense.
-    #[error("a job of {frames} frames; at least 1 and at most {limit} are taken")]
-    Frames {
-        /// How many it has.
-        frames: usize,
-        /// How many are taken.
-        limit: usize,
-    },
-    /// The pool is being closed.
-    #[error("the encoder pool is closed")]
-    Closed,
-}
 
 /// What a pool has done and is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -2,9 +2,9 @@
 //!
 //! Architecture invariant: depends on the format alone, and on nothing of a picture.
 
+use super::error::MediaError;
 use super::h264::{self, Stream, nal, nal_type};
 use super::mp4::Boxes;
-use super::mux::MediaError;
 use super::timeline::PictureSize;
 
 /// Bytes of a NAL unit's length before it.

@@ -4,9 +4,10 @@
 //! Architecture invariant: the init file depends on the format alone.
 
 use super::avc::{Configuration, LENGTH_BYTES};
+use super::error::MediaError;
 use super::h264::Stream;
 use super::mp4::{BOX_HEADER_BYTES, Boxes, MovieTimes, TRACK_ID, movie};
-use super::mux::{MediaError, Sample};
+use super::sample::Sample;
 use super::timeline::TICKS_PER_MILLI;
 
 /// Sample flags (8.8.3.1): depends on no other; a sync sample.

@@ -6,18 +6,21 @@
 
 mod avc;
 pub mod clip;
+mod error;
 mod fmp4;
 pub mod format;
 pub mod h264;
 pub mod jpeg;
 mod mp4;
 mod mux;
+mod sample;
 pub mod timeline;
 mod ts;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::mux::{MediaError, Muxed, mux};
+pub use self::error::MediaError;
+pub use self::mux::{Muxed, mux};
 
 /// What media files are made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

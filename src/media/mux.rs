@@ -1,10 +1,9 @@
 //! A plan and what the encoder made of its frames become one media file.
 
-use thiserror::Error;
-
-use super::h264::{self, CodedPicture, H264Error};
+use super::error::MediaError;
+use super::sample::Sample;
 use super::timeline::{PictureSize, SegmentPlan};
-use super::{Container, fmp4, ts};
+use super::{Container, fmp4, h264, ts};
 
 /// A media file, and the init file it needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,43 +12,6 @@ pub struct Muxed {
     pub media: Vec<u8>,
     /// The init file (fMP4): the same bytes for the same format.
     pub init: Option<Vec<u8>>,
-}
-
-/// Why a segment could not be made.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum MediaError {
-    /// Not one access unit for each frame of the plan.
-    #[error("the plan shows {planned} frames, the encoder made {encoded}")]
-    FrameCount {
-        /// Frames in the plan.
-        planned: usize,
-        /// Access units given.
-        encoded: usize,
-    },
-    /// The encoder's pictures are not of the size that was planned.
-    #[error(
-        "the plan shows pictures of {}x{}, the encoder made {}x{}",
-        planned.width, planned.height, encoded.width, encoded.height
-    )]
-    Size {
-        /// In the plan.
-        planned: PictureSize,
-        /// In the stream.
-        encoded: PictureSize,
-    },
-    /// The segment does not fit the container's numbers.
-    #[error("the segment is too large for its container: shorten it or lower the quality")]
-    TooLarge,
-    /// The encoder's stream cannot be rewritten.
-    #[error(transparent)]
-    H264(#[from] H264Error),
-}
-
-/// One picture and its time.
-pub(super) struct Sample<'a> {
-    pub(super) start_ticks: u64,
-    pub(super) duration_ticks: u64,
-    pub(super) picture: &'a CodedPicture,
 }
 
 /// Makes one media file of `access_units`: Annex B, one for each frame of the plan, the first

@@ -4,7 +4,7 @@
 //! Architecture invariant: the same pictures give the same bytes, whatever was written before.
 
 use super::h264::{ACCESS_UNIT_DELIMITER, Stream};
-use super::mux::Sample;
+use super::sample::Sample;
 
 pub(super) const PACKET_BYTES: usize = 188;
 pub(super) const HEADER_BYTES: usize = 4;

@@ -30,7 +30,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> UtcMillis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        UtcMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let now = UtcMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        #[cfg(feature = "failpoints")]
+        let now = now.plus_millis(crate::crash_point::clock_step_millis());
+        now
     }
 
     fn uptime(&self) -> Duration {

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::drift::stands;
 use super::kinds::Kind;
 use super::names::{ANNOTATION_APPLIED, FIELD_MANAGER, HANDOVER_MANAGER};
+use super::rights::{Right, advice};
 use super::validate::Validated;
 use super::view::owned_by;
 
@@ -65,14 +66,17 @@ pub async fn put_in_force(
 ) -> Result<(), Obstacle> {
     let mut obstacles = Vec::new();
     for child in children {
-        if let Err(obstacle) = settle(context, of, child).await {
-            obstacles.push(obstacle);
+        match settle(context, of, child).await {
+            Ok(()) => {}
+            // The others would fare no better.
+            Err(away @ Obstacle::Away(_)) => return Err(away),
+            Err(obstacle) => obstacles.push(obstacle),
         }
     }
     if let Err(obstacle) = remove_others(context, of, children).await {
         obstacles.push(obstacle);
     }
-    let passes = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Failed(_));
+    let passes = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Failed(_) | Obstacle::Away(_));
     obstacles.sort_by_key(passes);
     obstacles.into_iter().next().map_or(Ok(()), Err)
 }
@@ -88,7 +92,7 @@ async fn settle(context: &Context, of: &Validated, child: &Child) -> Result<(), 
         None => api.get_opt(&child.name).await.map_err(|e| obstacle(child, "read", &e))?,
     };
     let planned = plan(child, found.as_ref(), &of.uid);
-    let version = found.as_ref().and_then(ResourceExt::resource_version);
+    let mut version = found.as_ref().and_then(ResourceExt::resource_version);
     match planned {
         Plan::Leave => return Ok(()),
         Plan::Foreign => {
@@ -106,13 +110,20 @@ async fn settle(context: &Context, of: &Validated, child: &Child) -> Result<(), 
         Plan::Create | Plan::Mend => {}
     }
     if let Some(found) = found.as_ref().filter(|_| child.kind == Kind::Deployment) {
-        hand_over_replicas(&api, child, found).await.map_err(|e| obstacle(child, "apply", &e))?;
+        let handed = hand_over_replicas(&api, child, found, version).await;
+        version = handed.map_err(|e| obstacle(child, "apply", &e))?;
     }
     let mut params = PatchParams::apply(FIELD_MANAGER);
     // Whoever has changed what is ours is overruled; what has come between our look and now is
     // somebody else's, and then this is refused.
     params.force = planned == Plan::Mend;
-    let applied = api.patch(&child.name, &params, &Patch::Apply(&child.object)).await;
+    let mut object = child.object.clone();
+    if let (Plan::Mend, Some(version)) = (planned, &version) {
+        // What has changed since it was looked at is looked at again: so a look that was held up
+        // undoes nothing, whoever has led meanwhile.
+        object["metadata"]["resourceVersion"] = json!(version);
+    }
+    let applied = api.patch(&child.name, &params, &Patch::Apply(&object)).await;
     let applied = applied.map_err(|e| obstacle(child, "apply", &e))?;
     context.metrics.child_applied(child.kind);
     tracing::info!(
@@ -136,28 +147,31 @@ async fn settle(context: &Context, of: &Validated, child: &Child) -> Result<(), 
 }
 
 /// A field that is no longer applied is removed by the API server, and a Deployment without
-/// replicas has one. So before the number is let go of, somebody else keeps it as it is.
+/// replicas has one. So before the number is let go of, somebody else keeps it as it is; gives
+/// the version that the object has then.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership>
 async fn hand_over_replicas(
     api: &Api<DynamicObject>,
     child: &Child,
     found: &DynamicObject,
-) -> kube::Result<()> {
+    version: Option<String>,
+) -> kube::Result<Option<String>> {
     let lets_go = child.object.pointer("/spec/replicas").is_none();
     let ours = found.metadata.managed_fields.iter().flatten().any(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER)
             && entry.fields_v1.as_ref().is_some_and(|f| f.0.pointer("/f:spec/f:replicas").is_some())
     });
     let now = found.data.pointer("/spec/replicas");
-    let Some(replicas) = now.filter(|_| lets_go && ours) else { return Ok(()) };
+    let Some(replicas) = now.filter(|_| lets_go && ours) else { return Ok(version) };
     let keep = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": child.name},
+        "metadata": {"name": child.name, "resourceVersion": version},
         "spec": {"replicas": replicas},
     });
     let params = PatchParams::apply(HANDOVER_MANAGER).force();
-    api.patch(&child.name, &params, &Patch::Apply(&keep)).await.map(drop)
+    let kept = api.patch(&child.name, &params, &Patch::Apply(&keep)).await?;
+    Ok(kept.resource_version())
 }
 
 /// Removes what is ours and is not asked for any more.
@@ -202,11 +216,25 @@ fn obstacle(child: &Child, verb: &str, error: &kube::Error) -> Obstacle {
 fn because(kind: Kind, name: &str, verb: &str, error: &kube::Error) -> Obstacle {
     let what = format!("cannot {verb} the {} {name}: {}", kind.as_str(), said(error));
     match error {
-        kube::Error::Api(status) if status.is_forbidden() => Obstacle::Forbidden(what),
         kube::Error::Api(status) if status.is_invalid() || status.code == 400 => {
             Obstacle::Refused(what)
         }
-        _ => Obstacle::Failed(what),
+        error => hindered(what, error),
+    }
+}
+
+/// What an error means that is not about what was asked for.
+pub fn hindered(what: String, error: &kube::Error) -> Obstacle {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() => {
+            let right = Right::refused(&status.message);
+            Obstacle::Forbidden(match right {
+                Some(right) => format!("{}; {what}", advice([&right])),
+                None => what,
+            })
+        }
+        kube::Error::Api(status) if status.code != 429 => Obstacle::Failed(what),
+        _ => Obstacle::Away(what),
     }
 }
 
@@ -215,6 +243,7 @@ pub fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("HTTP status {}", status.code),
+        kube::Error::Service(error) => error.to_string(),
         other => other.to_string(),
     }
 }

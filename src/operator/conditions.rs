@@ -28,40 +28,50 @@ pub enum Obstacle {
     Refused(String),
     /// The operator may not do what it has to.
     Forbidden(String),
+    /// The installed definitions lack fields that the operator writes.
+    Outdated(String),
     /// It did not work this time.
     Failed(String),
+    /// The API server is away or asks to wait: nothing else is tried for now.
+    Away(String),
     /// The spec says to leave everything alone.
     Paused,
 }
 
 impl Obstacle {
-    fn reason(&self) -> &'static str {
+    /// As it stands in the conditions.
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "InvalidSpec",
             Self::Missing(_) => "ReferenceMissing",
             Self::Foreign(_) => "NameTaken",
             Self::Refused(_) => "ChildRefused",
             Self::Forbidden(_) => "Forbidden",
+            Self::Outdated(_) => "DefinitionsOutdated",
             Self::Failed(_) => "Retrying",
+            Self::Away(_) => "ApiServerAway",
             Self::Paused => "Paused",
         }
     }
 
-    fn message(&self) -> &str {
+    /// As it stands in the conditions.
+    pub fn message(&self) -> &str {
         match self {
             Self::Invalid(text)
             | Self::Missing(text)
             | Self::Foreign(text)
             | Self::Refused(text)
             | Self::Forbidden(text)
-            | Self::Failed(text) => text,
+            | Self::Outdated(text)
+            | Self::Failed(text)
+            | Self::Away(text) => text,
             Self::Paused => "spec.paused is true: nothing is changed until it is false",
         }
     }
 
     /// Whether a person is needed.
     fn stalls(&self) -> bool {
-        !matches!(self, Self::Failed(_) | Self::Paused)
+        !matches!(self, Self::Failed(_) | Self::Away(_) | Self::Paused)
     }
 }
 
@@ -101,7 +111,9 @@ pub fn conditions(
         (None, _) => (false, "Unhindered", "nothing needs a person".into()),
     };
     let reconciling = match (obstacle, &rollout) {
-        (Some(o @ Obstacle::Failed(_)), _) => (true, o.reason(), o.message().to_owned()),
+        (Some(o @ (Obstacle::Failed(_) | Obstacle::Away(_))), _) => {
+            (true, o.reason(), o.message().to_owned())
+        }
         (_, Rollout::UnderWay(what)) if !stalled.0 => (true, "RollingOut", what.clone()),
         (Some(Obstacle::Paused), _) => (false, "Paused", Obstacle::Paused.message().to_owned()),
         _ => (false, "UpToDate", "what runs is what the spec says".into()),

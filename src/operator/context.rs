@@ -1,7 +1,7 @@
 //! What reconciliations share: the client, what is known of the cluster, and what is remembered
 //! between two looks. Bounded by the objects that there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,9 +9,14 @@ use std::time::Duration;
 use kube::Client;
 use kube::runtime::events::Recorder;
 
+use super::api_server::ApiServer;
 use super::build::Child;
+use super::conditions::Obstacle;
+use super::crd::StreamProcessor;
+use super::definitions::Installed;
 use super::kinds::Kind;
 use super::metrics::OperatorMetrics;
+use super::rights::advice;
 use super::scaling::{Load, Memory};
 use super::view::View;
 use crate::model::{Backoff, Clock, UtcMillis};
@@ -34,6 +39,8 @@ pub struct Backlog {
 #[derive(Default)]
 struct Remembered {
     backoff: Option<Backoff>,
+    /// The kinds of failure that were told of since it went well.
+    failures: BTreeSet<&'static str>,
     backlog: Backlog,
     scaling: Memory,
 }
@@ -43,7 +50,9 @@ type SecretKeyOf = (String, String, String);
 
 /// Shared by all reconciliations of one scope.
 pub struct Context {
-    /// The API server.
+    /// The way to the API server.
+    pub api: ApiServer,
+    /// A client that goes this way.
     pub client: Client,
     /// What is known of it.
     pub view: View,
@@ -56,6 +65,7 @@ pub struct Context {
     /// The time.
     pub clock: Arc<dyn Clock>,
     pod_monitors: AtomicBool,
+    definitions: Mutex<Arc<Installed>>,
     objects: Mutex<HashMap<String, Remembered>>,
     /// Children of which the API server keeps another value, by what was applied.
     settled: Mutex<HashMap<ChildKey, (String, Option<String>)>>,
@@ -65,7 +75,7 @@ pub struct Context {
 impl Context {
     /// Nothing is remembered yet.
     pub fn new(
-        client: Client,
+        api: ApiServer,
         view: View,
         default_image: String,
         recorder: Recorder,
@@ -73,17 +83,35 @@ impl Context {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            client,
+            client: api.client(),
+            api,
             view,
             default_image,
             recorder,
             metrics,
             clock,
             pod_monitors: AtomicBool::new(false),
+            definitions: Mutex::default(),
             objects: Mutex::default(),
             settled: Mutex::default(),
             digests: Mutex::default(),
         }
+    }
+
+    /// What keeps the operator from knowing what is there: without it, what is there would be
+    /// taken for missing, or what was there for what is.
+    pub fn unknowable(&self, object: &StreamProcessor) -> Option<Obstacle> {
+        let mut missing = self.api.missing_rights(object.metadata.namespace.as_deref());
+        missing.retain(|right| matches!(right.verb.as_str(), "list" | "watch"));
+        if !missing.is_empty() {
+            return Some(Obstacle::Forbidden(advice(&missing)));
+        }
+        let late = !self.view.is_listed() && self.view.begun.elapsed() > self.api.patience();
+        late.then(|| {
+            let sentence = "the API server has not listed yet what there is; the operator's log \
+                            says what it answers";
+            Obstacle::Away(sentence.into())
+        })
     }
 
     /// Whether the cluster knows PodMonitors.
@@ -96,21 +124,34 @@ impl Context {
         self.pod_monitors.swap(there, Ordering::Relaxed) != there
     }
 
-    /// How long to wait after another failure of this object.
-    pub fn pause(&self, uid: &str) -> Duration {
-        let mut objects = lock(&self.objects);
-        let remembered = objects.entry(uid.to_owned()).or_default();
-        remembered
-            .backoff
-            .get_or_insert_with(|| Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE))
-            .pause()
+    /// The definitions as they are installed, as they were when they were looked at last.
+    pub fn definitions(&self) -> Arc<Installed> {
+        lock(&self.definitions).clone()
     }
 
-    /// It went well.
-    pub fn succeeded(&self, uid: &str) {
-        if let Some(remembered) = lock(&self.objects).get_mut(uid) {
-            remembered.backoff = None;
-        }
+    /// Notes how they are now; true if that is news.
+    pub fn set_definitions(&self, installed: Installed) -> bool {
+        let mut known = lock(&self.definitions);
+        let news = **known != installed;
+        *known = Arc::new(installed);
+        news
+    }
+
+    /// Another failure of this kind with this object: how long to wait, and whether it is news.
+    pub fn failed(&self, uid: &str, kind: &'static str) -> (Duration, bool) {
+        let mut objects = lock(&self.objects);
+        let remembered = objects.entry(uid.to_owned()).or_default();
+        let backoff =
+            remembered.backoff.get_or_insert_with(|| Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE));
+        (backoff.pause(), remembered.failures.insert(kind))
+    }
+
+    /// It went well; true if it had not the last time.
+    pub fn succeeded(&self, uid: &str) -> bool {
+        let mut objects = lock(&self.objects);
+        let Some(remembered) = objects.get_mut(uid) else { return false };
+        remembered.backoff = None;
+        !std::mem::take(&mut remembered.failures).is_empty()
     }
 
     /// What Pulsar said last.

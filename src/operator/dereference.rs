@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::apply::said;
+use super::apply::{hindered, said};
 use super::build::digest;
+use super::claims;
 use super::conditions::Obstacle;
 use super::context::Context;
 use super::validate::Validated;
@@ -32,11 +33,8 @@ pub async fn dereference(context: &Context, of: &Validated) -> Result<Option<Str
             missing.push(format!("the secret {name} that pod.imagePullSecrets names is not there"));
         }
     }
-    let claim = of.references.claim.as_deref();
-    if let Some(name) = claim.filter(|name| !context.view.has_claim(&of.namespace, name)) {
-        missing.push(format!(
-            "the PersistentVolumeClaim {name} that storage.filesystem.claimName names is not there"
-        ));
+    if let Some(name) = &of.references.claim {
+        missing.extend(claims::missing(context, of, name).await?);
     }
     missing.dedup();
     if missing.is_empty() {
@@ -59,11 +57,7 @@ async fn read(
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &of.namespace);
     let secret = secrets.get_opt(name).await.map_err(|error| {
-        let text = format!("cannot read the secret {name}: {}", said(&error));
-        match error {
-            kube::Error::Api(status) if status.is_forbidden() => Obstacle::Forbidden(text),
-            _ => Obstacle::Failed(text),
-        }
+        hindered(format!("cannot read the secret {name}: {}", said(&error)), &error)
     })?;
     let data = secret.and_then(|secret| secret.data).unwrap_or_default();
     let digest = data.get(key).map(|value| digest(&value.0));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::crd::{DeviceCounts, DeviceEntry, DeviceSlice, DeviceState};
+use super::names::{Component, LABEL_COMPONENT};
 
 /// The most devices that the parent lists.
 const MAX_LISTED: usize = 100;
@@ -17,18 +18,23 @@ pub struct Summary {
     pub counts: Option<DeviceCounts>,
     /// Those that are not well, the worst first.
     pub worst: Vec<DeviceEntry>,
+    /// Whether a worker has said anything, so that it is known how many devices send.
+    pub workers_told: bool,
     /// What workers say keeps them from their work, by pod.
     pub problems: Vec<(String, String)>,
 }
 
 /// Sums up slices. A device that has moved from one worker to another is in the slices of both
-/// for a while: the newest word counts.
+/// for a while: the newest word counts. What the offline checker has found in the storage counts
+/// for devices that no worker tells of.
 pub fn sum<'a>(slices: impl IntoIterator<Item = (&'a str, &'a DeviceSlice)>) -> Summary {
     let mut known: HashMap<(&str, &str), &DeviceEntry> = HashMap::new();
     let mut problems = Vec::new();
-    let mut any = false;
-    for (pod, slice) in slices {
-        any = true;
+    let (of_workers, of_checkers): (Vec<_>, Vec<_>) =
+        slices.into_iter().partition(|(_, slice)| !is_of_checker(slice));
+    let workers_told = !of_workers.is_empty();
+    let any = workers_told || !of_checkers.is_empty();
+    for (pod, slice) in of_workers {
         if let Some(worker) = slice.spec.worker.as_ref().filter(|w| !w.problem.is_empty()) {
             problems.push((pod.to_owned(), worker.problem.clone()));
         }
@@ -43,6 +49,10 @@ pub fn sum<'a>(slices: impl IntoIterator<Item = (&'a str, &'a DeviceSlice)>) -> 
                 })
                 .or_insert(device);
         }
+    }
+    // Two of them while one is rolled say the same.
+    for device in of_checkers.iter().flat_map(|(_, slice)| &slice.spec.devices) {
+        known.entry((&device.client_id, &device.device_id)).or_insert(device);
     }
     problems.sort();
     let mut counts = DeviceCounts::default();
@@ -70,7 +80,12 @@ pub fn sum<'a>(slices: impl IntoIterator<Item = (&'a str, &'a DeviceSlice)>) -> 
         })
         .cloned()
         .collect();
-    Summary { counts: any.then_some(counts), worst, problems }
+    Summary { counts: any.then_some(counts), worst, workers_told, problems }
+}
+
+fn is_of_checker(slice: &DeviceSlice) -> bool {
+    let label = slice.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_COMPONENT));
+    label.is_some_and(|component| component == Component::OfflineChecker.as_str())
 }
 
 /// The newest frame, then the newest change of state. The frame comes first because a worker that
@@ -123,6 +138,20 @@ mod tests {
             let counts = sum(order).counts.unwrap();
             assert_eq!((counts.total, counts.live), (1, 1));
         }
+    }
+
+    #[test]
+    fn the_checker_is_heard_of_devices_that_no_worker_tells_of() {
+        let mut found = slice(json!([device("a", "offline", 9), device("b", "offline", 9)]));
+        found.metadata.labels = Some([(LABEL_COMPONENT.into(), "offline-checker".into())].into());
+        let told = slice(json!([device("a", "failing", 1)]));
+        for order in [[("p", &found), ("q", &told)], [("q", &told), ("p", &found)]] {
+            let summary = sum(order);
+            let counts = DeviceCounts { total: 2, offline: 1, failing: 1, ..Default::default() };
+            assert_eq!((summary.counts, summary.workers_told), (Some(counts), true));
+        }
+        // How many send is not known from it.
+        assert!(!sum([("p", &found)]).workers_told);
     }
 
     #[test]

@@ -2,18 +2,21 @@
 //!
 //! Safe against two leaders: the Lease is only ever written with the resourceVersion that was
 //! read, so of two that reach for it one is refused; whether another holder is silent is judged
-//! by how long its Lease has not changed on our own clock, never by its; and a leader that gets
-//! no answer stops before another may begin.
+//! by how long its Lease has not changed on our own clock, never by its; a leader that gets no
+//! answer stops before another may begin; and one that was stopped itself and goes on later finds
+//! its time over before its next write leaves.
 
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use super::api_server::ApiServer;
 
 /// What is to be done about the Lease (pure).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +44,7 @@ fn step(lease: Option<&LeaseSpec>, me: &str, unchanged_for: Duration, patience: 
 
 /// A candidate, and then a leader.
 pub struct Elector {
+    api: ApiServer,
     leases: Api<Lease>,
     name: String,
     identity: String,
@@ -52,24 +56,39 @@ pub struct Elector {
 impl Elector {
     /// A candidate of this identity, which no other may have.
     pub fn new(
-        client: Client,
+        api: ApiServer,
         namespace: &str,
         name: &str,
         identity: &str,
         lease: Duration,
     ) -> Self {
-        let leases = Api::namespaced(client, namespace);
-        Self { leases, name: name.to_owned(), identity: identity.to_owned(), lease, seen: None }
+        // Until it leads it writes nothing.
+        api.lead_until(Instant::now());
+        let leases = Api::namespaced(api.client(), namespace);
+        let (name, identity) = (name.to_owned(), identity.to_owned());
+        Self { api, leases, name, identity, lease, seen: None }
     }
 
     /// Waits to be the leader; false if `stop` came first.
     pub async fn win(&mut self, stop: &CancellationToken) -> bool {
+        let mut trouble = false;
         loop {
-            match timeout(self.interval(), self.reach()).await {
-                Ok(Ok(true)) => return true,
+            let asked = Instant::now();
+            let reached = timeout(self.interval(), self.reach()).await;
+            let begins = !std::mem::replace(&mut trouble, !matches!(reached, Ok(Ok(_))));
+            match reached {
+                Ok(Ok(true)) => {
+                    self.api.lead_until(asked + self.promise());
+                    return true;
+                }
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the Lease cannot be read or written"),
-                Err(_) => tracing::warn!("the API server does not answer about the Lease"),
+                Ok(Err(error)) if begins => {
+                    tracing::warn!(%error, "the Lease cannot be read or written");
+                }
+                Err(_) if begins => {
+                    tracing::warn!("the API server does not answer about the Lease")
+                }
+                Ok(Err(_)) | Err(_) => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return false,
@@ -87,18 +106,22 @@ impl Elector {
                 () = sleep(self.interval()) => {}
             }
             let asked = Instant::now();
-            let left = (self.lease * 2 / 3).saturating_sub(renewed.elapsed());
+            let left = self.promise().saturating_sub(renewed.elapsed());
             match timeout(left.min(self.interval()), self.reach()).await {
                 // The promise counts from before the request.
-                Ok(Ok(true)) => renewed = asked,
+                Ok(Ok(true)) => {
+                    renewed = asked;
+                    self.api.lead_until(asked + self.promise());
+                }
                 Ok(Ok(false)) => {
+                    self.api.lead_until(Instant::now());
                     tracing::warn!("another operator leads: this one stops its work");
                     return;
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "the Lease was not renewed"),
                 Err(_) => tracing::warn!("the Lease was not renewed: no answer"),
             }
-            if renewed.elapsed() >= self.lease * 2 / 3 {
+            if renewed.elapsed() >= self.promise() {
                 tracing::warn!(
                     "the Lease could not be renewed in time: this operator stops its work"
                 );
@@ -126,6 +149,11 @@ impl Elector {
             }
             Err(_) => tracing::warn!("the Lease could not be given up: it runs out"),
         }
+    }
+
+    /// For how long after it has asked a leader may write: another begins later.
+    fn promise(&self) -> Duration {
+        self.lease * 2 / 3
     }
 
     fn interval(&self) -> Duration {

@@ -1,9 +1,13 @@
 //! The operator's own metrics, on a registry of their own.
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
+use super::crd::{DeviceCounts, DeviceState};
 use super::kinds::Kind;
+use super::troubles::Trouble;
 use crate::http::Exposition;
 
 /// What stands before every name.
@@ -31,6 +35,12 @@ pub struct OperatorMetrics {
     pub slices: IntGauge,
     /// Questions to Pulsar that were not answered.
     pub backlog_failures: IntCounter,
+    /// Rights that the operator lacks.
+    pub missing_rights: IntGauge,
+    /// 1 while the installed definitions lack something.
+    pub definitions_outdated: IntGauge,
+    api_failures: IntCounterVec,
+    devices: IntGaugeVec,
     applied: IntCounterVec,
     removed: IntCounterVec,
 }
@@ -68,6 +78,16 @@ impl OperatorMetrics {
             .buckets(RECONCILE_SECS.to_vec());
         let reconcile_secs = Histogram::with_opts(opts)?;
         registry.register(Box::new(reconcile_secs.clone()))?;
+        let help =
+            "Requests to the API server that it did not answer as it should, by what was wrong.";
+        let api_failures = IntCounterVec::new(options("api_failures_total", help), &["trouble"])?;
+        for trouble in Trouble::ALL {
+            api_failures.with_label_values(&[trouble.as_str()]);
+        }
+        registry.register(Box::new(api_failures.clone()))?;
+        let help = "Devices of a StreamProcessor by how they are; only of the operator that leads.";
+        let devices = IntGaugeVec::new(options("devices", help), &["namespace", "name", "state"])?;
+        registry.register(Box::new(devices.clone()))?;
         Ok(Self {
             reconciles: counter("reconciles_total", "Looks at a StreamProcessor.")?,
             reconcile_failures: counter(
@@ -95,6 +115,16 @@ impl OperatorMetrics {
                 "backlog_failures_total",
                 "Questions to Pulsar's admin interface that were not answered.",
             )?,
+            missing_rights: gauge(
+                "missing_rights",
+                "Rights that the API server has refused the operator for want of; its log and the conditions name them.",
+            )?,
+            definitions_outdated: gauge(
+                "definitions_outdated",
+                "1 while the installed definitions lack fields that this operator writes; its log and the conditions name them.",
+            )?,
+            api_failures,
+            devices,
             applied: by_kind("children_applied_total", "Children that were created or mended.")?,
             removed: by_kind(
                 "children_removed_total",
@@ -107,6 +137,31 @@ impl OperatorMetrics {
     /// A child was created or mended.
     pub fn child_applied(&self, kind: Kind) {
         self.applied.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// The API server did not answer as it should.
+    pub fn api_failed(&self, trouble: Trouble) {
+        self.api_failures.with_label_values(&[trouble.as_str()]).inc();
+    }
+
+    /// How the devices of an object are; with none, nothing is said of it any more.
+    pub fn devices(&self, namespace: &str, name: &str, counts: Option<DeviceCounts>) {
+        for state in DeviceState::ALL {
+            let labels = [namespace, name, state.as_str()];
+            match counts {
+                Some(counts) => self.devices.with_label_values(&labels).set(counts.of(state)),
+                // It may not have been told of.
+                None => drop(self.devices.remove_label_values(&labels)),
+            }
+        }
+    }
+
+    /// Another leads: nothing is said of any object.
+    pub fn not_leading(&self) {
+        self.leader.set(0);
+        self.processors.set(0);
+        self.slices.set(0);
+        self.devices.reset();
     }
 
     /// A child was removed.

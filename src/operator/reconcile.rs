@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -17,7 +17,7 @@ use super::apply;
 use super::build::{Inputs, children};
 use super::conditions::{Obstacle, Seen, conditions};
 use super::context::Context;
-use super::crd::{DeviceSlice, StreamProcessor, StreamProcessorStatus};
+use super::crd::{CONDITION_READY, DeviceSlice, StreamProcessor, StreamProcessorStatus};
 use super::dereference::dereference;
 use super::devices::{self, Summary};
 use super::kinds::Kind;
@@ -29,6 +29,8 @@ use super::view::View;
 
 /// A look takes milliseconds; one that takes this long is given up and tried again.
 const LIMIT: Duration = Duration::from_secs(60);
+/// When it is asked again whether everything is known.
+const UNTIL_KNOWN: Duration = Duration::from_millis(200);
 /// When an object is looked at again although nothing was told of it, in seconds: for kinds that
 /// are not watched.
 const AGAIN_SECS: std::ops::Range<u64> = 300..420;
@@ -37,14 +39,25 @@ const AGAIN_SECS: std::ops::Range<u64> = 300..420;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The API server did not do what was asked.
-    #[error("{0}")]
-    Obstacle(String),
+    #[error("{1}")]
+    Obstacle(&'static str, String),
     /// The status could not be written.
     #[error("the status cannot be written: {0}")]
-    Status(kube::Error),
+    Status(String),
     /// It took too long.
     #[error("the API server did not answer for {} s", LIMIT.as_secs())]
     TimedOut,
+}
+
+impl Failure {
+    /// What makes one news after another.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Obstacle(reason, _) => reason,
+            Self::Status(_) => "status",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 /// Looks at `object` and does what is to be done.
@@ -59,12 +72,18 @@ pub async fn reconcile(
         // What it owns goes with it.
         return Ok(Action::await_change());
     }
+    if !context.view.is_listed() && context.unknowable(&object).is_none() {
+        // What is there would be taken for missing.
+        return Ok(Action::requeue(UNTIL_KNOWN));
+    }
     context.metrics.reconciles.inc();
     let timer = context.metrics.reconcile_secs.start_timer();
     let looked = tokio::time::timeout(LIMIT, look(&object, &context)).await;
     timer.observe_duration();
     looked.unwrap_or(Err(Failure::TimedOut))?;
-    context.succeeded(object.metadata.uid.as_deref().unwrap_or_default());
+    if context.succeeded(object.metadata.uid.as_deref().unwrap_or_default()) {
+        tracing::info!(name = object.name_any(), namespace = object.namespace(), "it works again");
+    }
     let secs = rand::rng().random_range(AGAIN_SECS);
     Ok(Action::requeue(Duration::from_secs(secs)))
 }
@@ -77,9 +96,14 @@ pub fn after_failure(
     context: Arc<Context>,
 ) -> Action {
     context.metrics.reconcile_failures.inc();
-    let pause = context.pause(object.metadata.uid.as_deref().unwrap_or_default());
-    tracing::warn!(name = object.name_any(), namespace = object.namespace(), %failure,
-        again_millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "to be tried again");
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let (pause, news) = context.failed(uid, failure.kind());
+    let (name, namespace) = (object.name_any(), object.namespace());
+    if news {
+        tracing::warn!(name, namespace, %failure, "to be tried again, later each time");
+    } else {
+        tracing::debug!(name, namespace, %failure, ?pause, "to be tried again");
+    }
     Action::requeue(pause)
 }
 
@@ -87,12 +111,19 @@ async fn look(object: &StreamProcessor, context: &Context) -> Result<(), Failure
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let slices = View::of_label(&context.view.slices, &namespace, LABEL_PROCESSOR, &name);
     let summary = devices::sum(slices.iter().map(|slice| (pod_of(slice), slice.as_ref())));
+    context.metrics.devices(&namespace, &name, summary.counts);
     let mut decision = None;
     let obstacle = put_in_force(object, context, &summary, &mut decision).await.err();
+    let outdated = || context.definitions().outdated().map(Obstacle::Outdated);
+    let obstacle = obstacle.or_else(outdated);
     let said = describe(object, context, &summary, obstacle.as_ref(), decision.as_ref());
-    status::write(context, object, &said).await.map_err(Failure::Status)?;
+    let written = status::write(context, object, &said).await;
+    written.map_err(|error| Failure::Status(apply::said(&error)))?;
     match obstacle {
-        Some(Obstacle::Failed(text) | Obstacle::Forbidden(text)) => Err(Failure::Obstacle(text)),
+        // A right may be given at any time, and nothing tells.
+        Some(it @ (Obstacle::Failed(_) | Obstacle::Away(_) | Obstacle::Forbidden(_))) => {
+            Err(Failure::Obstacle(it.reason(), it.message().to_owned()))
+        }
         // The watches tell when it may work.
         _ => Ok(()),
     }
@@ -116,6 +147,9 @@ async fn put_in_force(
     if object.spec.paused {
         return Err(Obstacle::Paused);
     }
+    if let Some(obstacle) = context.unknowable(object) {
+        return Err(obstacle);
+    }
     let of =
         validate(object, &context.default_image).map_err(|e| Obstacle::Invalid(e.to_string()))?;
     let secrets_digest = dereference(context, &of).await?;
@@ -136,7 +170,8 @@ fn scaled(of: &Validated, context: &Context, summary: &Summary) -> Option<Decisi
     let deployment = deployment(context, &of.namespace, &Component::Consumer.name(&of.name));
     let current = deployment.and_then(|d| d.spec.and_then(|spec| spec.replicas));
     let current = current.unwrap_or(spec.min_replicas);
-    let devices = summary.counts.map(|counts| counts.total - counts.offline);
+    let devices = summary.counts.filter(|_| summary.workers_told);
+    let devices = devices.map(|counts| counts.total - counts.offline);
     Some(context.scale(&of.uid, |memory, load| {
         decide(spec, current, Load { devices, ..load }, memory, context.clock.uptime())
     }))
@@ -177,11 +212,15 @@ fn describe(
         .find(|d| d.metadata.name.as_deref() == Some(&Component::Consumer.name(&name)))
         .and_then(|d| d.status.clone())
         .unwrap_or_default();
+    let said = conditions(obstacle, &seen, before, generation, &this_second());
+    if !context.view.is_listed() {
+        return unseen(object, said, matches!(obstacle, Some(Obstacle::Away(_))));
+    }
     let backlog = context.backlog(&uid);
     let age = backlog.oldest_at.map(|at| context.clock.now().since(at).as_secs());
     StreamProcessorStatus {
         observed_generation: generation,
-        conditions: conditions(obstacle, &seen, before, generation, &this_second()),
+        conditions: said,
         replicas: workers.replicas.unwrap_or(0),
         ready_replicas: workers.ready_replicas.unwrap_or(0),
         selector: Some(selector_text(&Component::Consumer.selector(&name))),
@@ -192,6 +231,22 @@ fn describe(
         devices: summary.counts,
         device_statuses: summary.worst.clone(),
     }
+}
+
+/// What is said while it is not known what runs: the rest stays as it was, and so does Ready if
+/// that will pass.
+fn unseen(
+    object: &StreamProcessor,
+    mut conditions: Vec<Condition>,
+    passes: bool,
+) -> StreamProcessorStatus {
+    let before = object.status.clone().unwrap_or_default();
+    let ready = before.conditions.iter().find(|c| c.type_ == CONDITION_READY);
+    if let (true, Some(ready)) = (passes, ready) {
+        conditions.retain(|c| c.type_ != CONDITION_READY);
+        conditions.insert(0, ready.clone());
+    }
+    StreamProcessorStatus { observed_generation: object.metadata.generation, conditions, ..before }
 }
 
 /// To two digits: nobody needs more, and each change is a write.

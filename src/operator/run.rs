@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::Client;
 use kube::runtime::applier;
 use kube::runtime::controller::{Config as ControllerConfig, Error};
 use kube::runtime::events::{Recorder, Reporter};
@@ -13,8 +12,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::api_server::ApiServer;
 use super::backlog;
 use super::context::Context;
+use super::definitions;
 use super::leader::Elector;
 use super::metrics::OperatorMetrics;
 use super::names::FIELD_MANAGER;
@@ -28,15 +29,21 @@ use crate::model::{Clock, SystemClock};
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long looks that are under way may take at the end.
 const LAST_LOOKS: Duration = Duration::from_secs(10);
-/// How often it is asked whether the cluster has PodMonitors.
+/// How often it is asked which kinds the cluster has, and how they are defined.
 const LOOK_FOR_KINDS: Duration = Duration::from_secs(60);
+/// The same while ours are not as they should be.
+const LOOK_FOR_DEFINITIONS: Duration = Duration::from_secs(5);
+/// How soon after a right is missing, or there, every object is looked at.
+const LOOK_FOR_RIGHTS: Duration = Duration::from_secs(1);
+/// How many times longer than an answer may take a watch is open.
+const RENEW_AFTER: u32 = 4;
 /// How often the process says that it is alive.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// The operator, before it runs.
 pub struct Operator {
     /// The API server.
-    pub client: Client,
+    pub api: ApiServer,
     /// Its settings.
     pub config: OperatorConfig,
     /// Its numbers.
@@ -60,10 +67,10 @@ impl Operator {
 
     async fn lead_in_turn(&self, stop: &CancellationToken) {
         let config = &self.config;
-        let own = self.client.default_namespace().to_owned();
+        let own = self.api.client().default_namespace().to_owned();
         let namespace = config.lease_namespace.clone().unwrap_or(own);
-        let (client, name) = (self.client.clone(), config.lease_name.as_str());
-        let mut elector = Elector::new(client, &namespace, name, &config.identity, config.lease);
+        let (api, name) = (self.api.clone(), config.lease_name.as_str());
+        let mut elector = Elector::new(api, &namespace, name, &config.identity, config.lease);
         while !stop.is_cancelled() {
             tracing::info!(identity = config.identity, lease = name, "waiting to lead");
             self.health.set(Part::Cluster, Condition::Ready);
@@ -85,9 +92,7 @@ impl Operator {
                 elector.release().await;
             }
             // Otherwise the work ends here and now: another may have begun.
-            self.metrics.leader.set(0);
-            self.metrics.processors.set(0);
-            self.metrics.slices.set(0);
+            self.metrics.not_leading();
         }
     }
 
@@ -102,37 +107,41 @@ impl Operator {
     }
 
     async fn look_after(&self, namespace: Option<&str>, turn: CancellationToken) {
-        let watches = Watches::start(&self.client, namespace, self.config.status_interval);
+        let client = self.api.client();
+        let (gather, renew) = (self.config.status_interval, self.api.patience() * RENEW_AFTER);
+        let watches = Watches::start(&client, namespace, gather, renew);
         let (view, queue, ask, _watching) = watches.into_parts();
         let reporter = Reporter {
             controller: FIELD_MANAGER.into(),
             instance: Some(self.config.identity.clone()),
         };
         let context = Arc::new(Context::new(
-            self.client.clone(),
+            self.api.clone(),
             view.clone(),
             self.config.image.clone(),
-            Recorder::new(self.client.clone(), reporter),
+            Recorder::new(client, reporter),
             self.metrics.clone(),
             Arc::new(SystemClock) as Arc<dyn Clock>,
         ));
-        tokio::select! {
-            () = view.ready() => {}
-            () = turn.cancelled() => return,
-        }
         let mut beside = JoinSet::new();
         let every = self.config.backlog_interval;
         beside.spawn(backlog::watch(Arc::clone(&context), ask.clone(), every));
+        find_definitions(&context).await;
         find_pod_monitors(&context).await;
-        beside.spawn(look_for_kinds(Arc::clone(&context), ask));
+        beside.spawn(look_for_kinds(Arc::clone(&context), ask.clone()));
+        beside.spawn(look_for_rights(Arc::clone(&context), namespace.map(str::to_owned), ask));
         let settings =
             ControllerConfig::default().debounce(DEBOUNCE).concurrency(self.config.concurrency);
         let run = |object, context| Box::pin(reconcile(object, context));
+        let metrics = &self.metrics;
         applier(run, after_failure, context, view.processors, asked(queue, turn), settings)
             .for_each(|looked| async move {
                 match looked {
-                    // Told where it happened; and objects that are gone.
-                    Ok(_) | Err(Error::ReconcilerFailed(..) | Error::ObjectNotFound(_)) => {}
+                    // Told where it happened.
+                    Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
+                    Err(Error::ObjectNotFound(gone)) => {
+                        metrics.devices(&gone.namespace.unwrap_or_default(), &gone.name, None);
+                    }
                     Err(error) => tracing::warn!(%error, "the controller stumbled"),
                 }
             })
@@ -153,12 +162,48 @@ fn asked(
 
 async fn look_for_kinds(context: Arc<Context>, ask: mpsc::Sender<Wanted>) {
     loop {
-        tokio::time::sleep(LOOK_FOR_KINDS).await;
-        if find_pod_monitors(&context).await {
-            for object in context.view.processors.state() {
-                let _ = ask.send(Wanted::from_obj(object.as_ref())).await;
-            }
+        let outdated = context.definitions().outdated().is_some();
+        tokio::time::sleep(if outdated { LOOK_FOR_DEFINITIONS } else { LOOK_FOR_KINDS }).await;
+        if find_definitions(&context).await | find_pod_monitors(&context).await {
+            ask_for_all(&context, &ask).await;
         }
+    }
+}
+
+/// Whether it is news what the definitions lack. Everybody may ask for them.
+async fn find_definitions(context: &Context) -> bool {
+    let Ok(installed) = definitions::installed(&context.client).await else { return false };
+    let outdated = installed.outdated();
+    context.metrics.definitions_outdated.set(outdated.is_some().into());
+    let news = context.set_definitions(installed);
+    match outdated {
+        Some(sentence) if news => tracing::error!("{sentence}"),
+        None if news => tracing::info!("the installed definitions know every field"),
+        _ => {}
+    }
+    news
+}
+
+/// Has every object looked at when a right is missing, or there again.
+async fn look_for_rights(
+    context: Arc<Context>,
+    namespace: Option<String>,
+    ask: mpsc::Sender<Wanted>,
+) {
+    let mut known = Vec::new();
+    loop {
+        tokio::time::sleep(LOOK_FOR_RIGHTS).await;
+        let missing = context.api.missing_rights(namespace.as_deref());
+        if std::mem::replace(&mut known, missing) != known {
+            ask_for_all(&context, &ask).await;
+        }
+    }
+}
+
+async fn ask_for_all(context: &Context, ask: &mpsc::Sender<Wanted>) {
+    for object in context.view.processors.state() {
+        // The queue is gone when the operator stops.
+        let _ = ask.send(Wanted::from_obj(object.as_ref())).await;
     }
 }
 

@@ -23,7 +23,10 @@ pub async fn write(
     object: &StreamProcessor,
     status: &StreamProcessorStatus,
 ) -> kube::Result<()> {
-    if object.status.as_ref() == Some(status) {
+    // Older definitions do not take all of it, and say so of the whole.
+    let fitting = context.definitions().fitting(status).map_err(kube::Error::SerdeError)?;
+    let as_kept = serde_json::from_value(fitting.clone()).map_err(kube::Error::SerdeError)?;
+    if object.status.as_ref() == Some(&as_kept) {
         return Ok(());
     }
     let namespace = object.namespace().unwrap_or_default();
@@ -32,8 +35,11 @@ pub async fn write(
     let patch = json!({
         "apiVersion": format!("{GROUP}/v1alpha1"),
         "kind": "StreamProcessor",
-        "metadata": {"name": name, "uid": object.uid()},
-        "status": status,
+        // What has changed since it was looked at is looked at again.
+        "metadata": {
+            "name": name, "uid": object.uid(), "resourceVersion": object.resource_version(),
+        },
+        "status": fitting,
     });
     let params = PatchParams::apply(STATUS_MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(&patch)).await {
@@ -85,7 +91,7 @@ fn turns(before: &[Condition], now: &[Condition]) -> Vec<Event> {
 /// An event that cannot be told is no reason to fail.
 async fn publish(context: &Context, object: ObjectReference, event: &Event) {
     if let Err(error) = context.recorder.publish(event, &object).await {
-        tracing::warn!(%error, reason = event.reason, "an event could not be told");
+        tracing::debug!(%error, reason = event.reason, "an event could not be told");
     }
 }
 

@@ -11,9 +11,12 @@
 //!
 //! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod put_off;
+
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use self::put_off::PutOff;
 use crate::model::{DeviceKey, EventId, FrameEvent, UtcMillis};
 use crate::source::DeliveryId;
 
@@ -31,14 +34,6 @@ pub struct AccumulatorSettings {
     /// A device without frames for this long is forgotten.
     pub forget_after: Duration,
 }
-
-/// How long room is kept for deferred frames that were asked for, since the last of them came: if
-/// their device went to another worker meanwhile, they never come.
-const ROOM_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long the newer frames of their device stay behind them. A broker that has much to deliver
-/// again takes minutes, and a newer frame that is let in before them makes them late for ever.
-const ORDER_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The share of the room that open groups leave to what is closed, as a divisor: it is for the
 /// groups under way, and for the frames that come between two ticks.
@@ -89,11 +84,10 @@ struct Open {
     opened_at: UtcMillis,
 }
 
-#[derive(Debug)]
-struct Deferred {
-    delivery: DeliveryId,
-    event_hash: u64,
-    captured_at: UtcMillis,
+impl Open {
+    fn close(self, device: DeviceKey) -> Group {
+        Group { device, frames: self.frames, opened_at: self.opened_at }
+    }
 }
 
 #[derive(Debug)]
@@ -101,44 +95,17 @@ struct Device {
     open: Option<Open>,
     /// Held and unsettled: in the open group, waiting or being encoded.
     held: usize,
-    /// In capture order.
-    deferred: VecDeque<Deferred>,
-    /// Asked for again and not yet come.
-    awaited: HashSet<u64>,
-    /// For how many of them room is kept.
-    reserved: usize,
-    /// Since when none of them has come.
-    awaited_since: UtcMillis,
+    put_off: PutOff,
     last_offer_at: UtcMillis,
 }
 
 impl Device {
     fn new(now: UtcMillis) -> Self {
-        Self {
-            open: None,
-            held: 0,
-            deferred: VecDeque::new(),
-            awaited: HashSet::new(),
-            reserved: 0,
-            awaited_since: now,
-            last_offer_at: now,
-        }
-    }
-
-    /// Whether the frame was asked for, and for how many frames room was kept that need none
-    /// now: one or none.
-    fn has_come(&mut self, event_hash: u64, now: UtcMillis) -> (bool, usize) {
-        let was_awaited = self.awaited.remove(&event_hash);
-        if was_awaited {
-            self.awaited_since = now;
-        }
-        let freed = usize::from(was_awaited).min(self.reserved);
-        self.reserved -= freed;
-        (was_awaited, freed)
+        Self { open: None, held: 0, put_off: PutOff::new(now), last_offer_at: now }
     }
 
     fn is_idle(&self) -> bool {
-        self.held == 0 && self.deferred.is_empty() && self.awaited.is_empty()
+        self.held == 0 && self.put_off.deferred() == 0 && !self.put_off.awaits_some()
     }
 }
 
@@ -193,34 +160,24 @@ impl Accumulator {
         let settings = self.settings;
         let device = self.devices.entry(key.clone()).or_insert_with(|| Device::new(now));
         device.last_offer_at = now;
+        let come = device.put_off.has_come(hash, now);
+        self.reserved -= usize::from(come.had_room);
 
         if let Some(open) = &mut device.open
             && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
         {
             same.deliveries.push(delivery);
-            self.reserved -= device.has_come(hash, now).1;
             return Offer::Held;
         }
-        let (was_awaited, freed) = device.has_come(hash, now);
         // What is kept for those that were asked for is not for others.
-        let has_room = freed > 0
+        let has_room = come.had_room
             || (self.held + self.reserved < settings.max_held
                 && device.held < settings.max_held_per_device);
-        self.reserved -= freed;
-        let behind_others = !device.deferred.is_empty() || !device.awaited.is_empty();
-        if !has_room || (behind_others && !was_awaited) {
-            if was_awaited {
-                // Those that were asked for with it are newer: they must not be let in before it.
-                device.awaited.clear();
-                self.reserved -= std::mem::take(&mut device.reserved);
-            }
-            if device.deferred.is_empty() {
+        if !has_room || device.put_off.is_behind(come) {
+            if device.put_off.deferred() == 0 {
                 self.waiting.push_back(key);
             }
-            let is_older = |other: &Deferred| other.captured_at <= event.captured_at;
-            let place = device.deferred.partition_point(is_older);
-            let deferred = Deferred { delivery, event_hash: hash, captured_at: event.captured_at };
-            device.deferred.insert(place, deferred);
+            device.put_off.defer(come, delivery, hash);
             self.deferred += 1;
             return Offer::Deferred;
         }
@@ -243,9 +200,9 @@ impl Accumulator {
             return Offer::Held;
         }
         match device.open.take() {
-            Some(Open { frames, opened_at }) => {
-                self.open -= frames.len();
-                Offer::Closed(Group { device: key, frames, opened_at })
+            Some(open) => {
+                self.open -= open.frames.len();
+                Offer::Closed(open.close(key))
             }
             None => Offer::Held,
         }
@@ -262,16 +219,10 @@ impl Accumulator {
             if let Some(open) =
                 device.open.take_if(|open| has_passed(open.opened_at, settings.close_after, now))
             {
-                let Open { frames, opened_at } = open;
-                self.open -= frames.len();
-                closed.push(Group { device: key.clone(), frames, opened_at });
+                self.open -= open.frames.len();
+                closed.push(open.close(key.clone()));
             }
-            if has_passed(device.awaited_since, ROOM_PATIENCE, now) {
-                self.reserved -= std::mem::take(&mut device.reserved);
-            }
-            if has_passed(device.awaited_since, ORDER_PATIENCE, now) {
-                device.awaited.clear();
-            }
+            self.reserved -= device.put_off.give_up(now);
             let forget =
                 device.is_idle() && has_passed(device.last_offer_at, settings.forget_after, now);
             if forget {
@@ -296,14 +247,13 @@ impl Accumulator {
         });
         let mut oldest: Vec<_> = open.collect();
         oldest.sort_unstable();
-        for (opened_at, key) in oldest {
+        for (_, key) in oldest {
             if self.open <= most_open {
                 break;
             }
-            let open = self.devices.get_mut(&key).and_then(|device| device.open.take());
-            if let Some(Open { frames, .. }) = open {
-                self.open -= frames.len();
-                closed.push(Group { device: key, frames, opened_at });
+            if let Some(open) = self.devices.get_mut(&key).and_then(|device| device.open.take()) {
+                self.open -= open.frames.len();
+                closed.push(open.close(key));
             }
         }
     }
@@ -330,13 +280,13 @@ impl Accumulator {
             }
             let Some(key) = self.waiting.pop_front() else { break };
             let Some(device) = self.devices.get_mut(&key) else { continue };
-            let deferred = device.deferred.len();
+            let deferred = device.put_off.deferred();
             let device_room = settings.max_held_per_device.saturating_sub(device.held);
             // One request at a time, and not for a trickle: half of the device's room at least,
             // or all that it wants.
             let worthwhile =
                 device_room >= settings.max_held_per_device.div_ceil(2) || device_room >= deferred;
-            if device.awaited.is_empty() && worthwhile {
+            if !device.put_off.awaits_some() && worthwhile {
                 let open = device.open.as_ref().map_or(0, |open| open.frames.len());
                 let missing = settings.frames_per_segment.saturating_sub(open).max(1);
                 let most = device_room.min(deferred);
@@ -349,17 +299,11 @@ impl Accumulator {
                     all if all == deferred => all,
                     some => whole_groups(some, missing, settings.frames_per_segment),
                 };
-                for Deferred { delivery, event_hash, .. } in device.deferred.drain(..count) {
-                    device.awaited.insert(event_hash);
-                    wanted.push(delivery);
-                }
-                device.reserved = device.awaited.len();
-                self.reserved += device.reserved;
-                device.awaited_since = now;
+                self.reserved += device.put_off.ask(count, now, &mut wanted);
                 room -= count;
                 self.deferred -= count;
             }
-            if !device.deferred.is_empty() {
+            if device.put_off.deferred() > 0 {
                 self.waiting.push_back(key);
             }
         }

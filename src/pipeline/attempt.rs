@@ -60,10 +60,14 @@ pub struct Stages {
 pub struct Work {
     /// The frames that are still to be settled.
     pub group: Group,
-    /// Attempts that ended in trouble.
+    /// Attempts in a row that ended in trouble of any kind.
     pub failures: u32,
-    /// Since when one of its files is missing.
-    pub missing_since: Option<UtcMillis>,
+    /// Those in which the encoders could not do the one frame that was tried.
+    pub job_failures: u32,
+    /// Those in which a file could not be read although others could.
+    pub read_failures: u32,
+    /// Since when one of its files is missing, by [`Clock::uptime`].
+    pub missing_since: Option<Duration>,
     /// How many of its frames are tried together: fewer once they were too many for a helper.
     pub frames_at_once: usize,
 }
@@ -71,7 +75,14 @@ pub struct Work {
 impl Work {
     /// A group that has not been tried yet.
     pub fn new(group: Group) -> Self {
-        Self { group, failures: 0, missing_since: None, frames_at_once: usize::MAX }
+        Self {
+            group,
+            failures: 0,
+            job_failures: 0,
+            read_failures: 0,
+            missing_since: None,
+            frames_at_once: usize::MAX,
+        }
     }
 }
 
@@ -101,7 +112,7 @@ pub async fn attempt(stages: &Stages, mut work: Work, known: Option<DeviceState>
     let mut state = known;
     let again_after = match run(stages, &mut work, &mut state).await {
         Ok(()) => {
-            work.failures = 0;
+            (work.failures, work.job_failures) = (0, 0);
             Duration::ZERO
         }
         Err(trouble) => {
@@ -129,10 +140,15 @@ fn make_smaller(stages: &Stages, work: &mut Work, trouble: &Trouble) {
     let frames = work.group.frames.len();
     if frames > 1 {
         work.frames_at_once = frames / 2;
-        work.failures = 0;
-    } else if work.failures >= PATIENCE_FAILURES
+        (work.failures, work.job_failures) = (0, 0);
+        return;
+    }
+    work.job_failures = work.job_failures.saturating_add(1);
+    if work.job_failures >= PATIENCE_FAILURES
         && let Some(frame) = work.group.frames.pop()
     {
+        // The next one has done nothing yet.
+        (work.failures, work.job_failures) = (0, 0);
         park(stages, &work.group.device, &frame, "encode_failed", trouble.to_string());
     }
 }
@@ -258,11 +274,12 @@ fn shown_until(state: &DeviceState, now: UtcMillis) -> Option<UtcMillis> {
 
 /// Reads the JPEGs, all at once; refuses the frames that have none.
 async fn read_frames(stages: &Stages, work: &mut Work) -> Result<Vec<Ready>, Trouble> {
-    let now = stages.clock.now();
+    let now = stages.clock.uptime();
     let reads = work.group.frames.iter().map(|frame| stages.store.read_frame(&frame.frame_path));
     let results = join_all(reads).await;
     let storage_works = results.iter().any(Result::is_ok);
     let mut trouble = None;
+    let mut is_a_file = false;
     let mut ready = Vec::new();
     for (frame, result) in std::mem::take(&mut work.group.frames).into_iter().zip(results) {
         let error = match result {
@@ -276,14 +293,15 @@ async fn read_frames(stages: &Stages, work: &mut Work) -> Result<Vec<Ready>, Tro
         let may_pass = match &error {
             FrameReadError::NotFound { .. } | FrameReadError::Empty { .. } => {
                 let since = *work.missing_since.get_or_insert(now);
-                now.since(since) < stages.missing_file_patience
+                now.saturating_sub(since) < stages.missing_file_patience
             }
             // One file that cannot be read must not hold up its device for ever; a storage
             // that is away must cost no frame.
             FrameReadError::Io { source, .. } => {
                 let is_the_file =
                     storage_works || source.kind() == std::io::ErrorKind::PermissionDenied;
-                !is_the_file || work.failures < PATIENCE_FAILURES
+                is_a_file |= is_the_file;
+                !is_the_file || work.read_failures < PATIENCE_FAILURES
             }
             _ => false,
         };
@@ -299,6 +317,7 @@ async fn read_frames(stages: &Stages, work: &mut Work) -> Result<Vec<Ready>, Tro
             }
         }
     }
+    work.read_failures = if is_a_file { work.read_failures.saturating_add(1) } else { 0 };
     trouble.map_or(Ok(ready), Err)
 }
 

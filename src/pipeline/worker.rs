@@ -130,11 +130,9 @@ impl Worker {
         let mut tick = clock.sleep(TICK);
         loop {
             tokio::select! {
+                // Deliveries last, for they come without end; the others are few.
+                biased;
                 () = stop.cancelled() => break,
-                delivery = self.source.next(), if !ended => match delivery {
-                    Some(delivery) => self.take(&delivery),
-                    None => ended = true,
-                },
                 Some(result) = self.attempts.join_next() => match result {
                     Ok(attempted) => self.finish(attempted),
                     // Its frames come again after a restart; going on without them would
@@ -148,6 +146,10 @@ impl Worker {
                     tick = clock.sleep(TICK);
                     self.tick();
                 }
+                delivery = self.source.next(), if !ended => match delivery {
+                    Some(delivery) => self.take(&delivery),
+                    None => ended = true,
+                },
             }
             self.start_attempts();
             if ended && self.accumulator.held() == 0 && self.attempts.is_empty() {
@@ -262,6 +264,7 @@ impl Worker {
         let mut grace = clock.sleep(self.settings.stop_grace);
         loop {
             tokio::select! {
+                biased;
                 result = self.attempts.join_next() => {
                     if result.is_none() {
                         break;

@@ -31,6 +31,12 @@ pub trait AfterCheck: Send + Sync {
     async fn run(&self, device: &DeviceKey) -> Result<Afterwards, Box<dyn Error + Send + Sync>>;
 }
 
+/// Is shown each device as a look has found it. Never waits.
+pub trait Witness: Send + Sync {
+    /// The device's state, after a session that was over has been ended.
+    fn saw(&self, device: &DeviceKey, state: &DeviceState);
+}
+
 /// What was done of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Afterwards {
@@ -78,6 +84,7 @@ struct Looker {
     clock: Arc<dyn Clock>,
     mirror: Option<SessionMirror>,
     after: Option<Arc<dyn AfterCheck>>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl Checker {
@@ -89,8 +96,13 @@ impl Checker {
         mirror: Option<SessionMirror>,
         after: Option<Arc<dyn AfterCheck>>,
     ) -> Self {
-        let looker = Looker { store, rules, clock, mirror, after };
+        let looker = Looker { store, rules, clock, mirror, after, witness: None };
         Self { looker, watches: HashMap::new() }
+    }
+
+    /// Shows each device that is looked at to `witness`.
+    pub fn watched_by(&mut self, witness: Arc<dyn Witness>) {
+        self.looker.witness = Some(witness);
     }
 
     /// Looks at the devices that are due, those that are new among them; `tell` is called after
@@ -209,6 +221,9 @@ impl Looker {
         }
         if let Some(mirror) = &self.mirror {
             mirror.tell(key, &state);
+        }
+        if let Some(witness) = &self.witness {
+            witness.saw(key, &state);
         }
         let Some(after) = &self.after else { return Ok(()) };
         if watch.is_to_follow_up(&state, uptime) {

@@ -16,6 +16,6 @@ pub mod mirror;
 pub mod rules;
 pub mod watch;
 
-pub use checker::{AfterCheck, Afterwards, Checker, Pass};
+pub use checker::{AfterCheck, Afterwards, Checker, Pass, Witness};
 pub use mirror::{MirrorSettings, SessionMirror};
 pub use rules::SessionRules;

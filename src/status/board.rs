@@ -1,4 +1,5 @@
-//! What is known of each device, as the pipeline tells it. Bounded, and never waits.
+//! What is known of each device, as the pipeline tells it, or as the offline checker finds it in
+//! the storage. Bounded, and never waits.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,7 +12,9 @@ use crate::model::{ClaimedIds, Clock, DeviceKey, UtcMillis};
 use crate::pipeline::accumulator::HeldFrame;
 use crate::pipeline::ports::{Committed, Observer};
 use crate::pipeline::worker::{Gauge, WorkerGauges};
+use crate::session::Witness;
 use crate::source::{Refusal, SourceHealth};
+use crate::store::DeviceState;
 
 /// The most devices that one worker remembers.
 const MAX_DEVICES: usize = 25_000;
@@ -85,6 +88,30 @@ impl Observer for Board {
         if reason != "fenced" {
             self.update(device, |known| known.trouble = Some((reason, trouble.to_string())));
         }
+    }
+}
+
+/// What the storage tells of a silent device: a worker that had it may be gone, and with it all
+/// that it told.
+impl Witness for Board {
+    fn saw(&self, device: &DeviceKey, state: &DeviceState) {
+        let newest = state.recent.last().filter(|_| state.session.is_none());
+        let Some(newest) =
+            newest.filter(|newest| self.clock.now().since(newest.committed_at) <= FORGET_AFTER)
+        else {
+            // It sends, which its worker tells, or it has been silent for too long.
+            self.lock().remove(device);
+            return;
+        };
+        self.update(device, |known| {
+            *known = Known {
+                captured_at: state.last_captured_at,
+                committed_until: state.last_captured_at,
+                last_segment: Some(newest.number),
+                segments: state.next_segment.saturating_sub(state.published.media_sequence),
+                ..Known::new(newest.committed_at)
+            };
+        });
     }
 }
 

@@ -1,5 +1,5 @@
-//! The one task that writes a worker's slices. Each write has a time limit; what fails is tried
-//! again with the next state that there is, so nothing piles up.
+//! The one task that writes the slices of a worker, or of the offline checker. Each write has a
+//! time limit; what fails is tried again with the next state that there is, so nothing piles up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::config::{StatusConfig, StatusPod};
 use crate::http::Health;
 use crate::model::Clock;
 use crate::operator::crd::{DeviceSlice, GROUP, WorkerReport};
-use crate::operator::names::{LABEL_POD, LABEL_PROCESSOR};
+use crate::operator::names::{Component, LABEL_COMPONENT, LABEL_POD, LABEL_PROCESSOR};
 
 /// Who applies slices.
 const FIELD_MANAGER: &str = "stream-processor-worker";
@@ -39,6 +39,9 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
     health: Option<Health>,
     problem: Problem,
+    component: Component,
+    /// Whether the last write failed: a trouble is told once.
+    failing: bool,
 }
 
 /// What keeps the worker from its work.
@@ -70,7 +73,22 @@ impl Publisher {
             clock,
             health,
             problem: Problem::default(),
+            component: Component::Consumer,
+            failing: false,
         })
+    }
+
+    /// The same for the offline checker, which tells of devices that are offline only.
+    pub fn of_silent(
+        client: Client,
+        config: &StatusConfig,
+        board: Arc<Board>,
+        rules: HealthRules,
+        clock: Arc<dyn Clock>,
+    ) -> Option<Self> {
+        let worker = Self::new(client, config, board, rules, clock, None)?;
+        let slices = Slices::of_silent(rules);
+        Some(Self { slices, component: Component::OfflineChecker, ..worker })
     }
 
     /// Writes until `stop`.
@@ -108,17 +126,22 @@ impl Publisher {
                 Ok(Ok(())) => {
                     self.slices.written(page.number, not_before);
                     written += 1;
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!("DeviceSlices can be written again");
+                    }
                 }
-                Ok(Err(error)) => {
+                failed => {
                     self.slices.failed(page.number, not_before);
-                    tracing::warn!(%error, slice = page.number, "a DeviceSlice could not be written");
-                }
-                Err(_) => {
-                    self.slices.failed(page.number, not_before);
-                    tracing::warn!(
-                        slice = page.number,
-                        "the API server does not answer about a DeviceSlice"
-                    );
+                    let why = match failed {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "the API server does not answer".into(),
+                    };
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::warn!(
+                            slice = page.number,
+                            "a DeviceSlice cannot be written now, which is tried again: {why}"
+                        );
+                    }
                 }
             }
         }
@@ -128,20 +151,24 @@ impl Publisher {
     async fn write(&self, page: &Page) -> kube::Result<()> {
         let name = format!("{}-{}", self.pod.name, page.number);
         // The first says that the worker is there.
-        if page.number > 0 && page.devices.is_empty() {
+        let is_worker = self.component == Component::Consumer;
+        let says_so = is_worker && page.number == 0;
+        if !says_so && page.devices.is_empty() {
             return match self.api.delete(&name, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 other => other.map(drop),
             };
         }
-        let worker =
-            (page.number == 0).then(|| WorkerReport { problem: self.problem.text.clone() });
+        let worker = says_so.then(|| WorkerReport { problem: self.problem.text.clone() });
         let slice = json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "DeviceSlice",
             "metadata": {
                 "name": name,
-                "labels": {LABEL_PROCESSOR: self.pod.processor, LABEL_POD: self.pod.name},
+                "labels": {
+                    LABEL_PROCESSOR: self.pod.processor, LABEL_POD: self.pod.name,
+                    LABEL_COMPONENT: self.component.as_str(),
+                },
                 "ownerReferences": [{
                     "apiVersion": "v1", "kind": "Pod", "name": self.pod.name, "uid": self.pod.uid,
                 }],

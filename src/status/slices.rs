@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::health::{HealthRules, Judged, Known, judge};
 use crate::model::{DeviceKey, UtcMillis};
-use crate::operator::crd::{DeviceCounts, DeviceEntry};
+use crate::operator::crd::{DeviceCounts, DeviceEntry, DeviceState};
 
 /// The most devices in a slice.
 pub const MAX_DEVICES: usize = 250;
@@ -53,13 +53,21 @@ pub struct Slices {
     members: HashMap<DeviceKey, Member>,
     slices: Vec<Slice>,
     looks: u64,
+    /// Whether only devices that are offline are told of.
+    silent_only: bool,
 }
 
 impl Slices {
     /// None yet. The first is there at once, without devices: it says that the worker is.
     pub fn new(rules: HealthRules) -> Self {
         let first = Slice { changed: true, ..Slice::default() };
-        Self { rules, members: HashMap::new(), slices: vec![first], looks: 0 }
+        let slices = vec![first];
+        Self { rules, members: HashMap::new(), slices, looks: 0, silent_only: false }
+    }
+
+    /// Those of somebody who only tells of devices that are offline. There is none without one.
+    pub fn of_silent(rules: HealthRules) -> Self {
+        Self { slices: vec![Slice::default()], silent_only: true, ..Self::new(rules) }
     }
 
     /// Takes in how every device is now; `each` shows them all.
@@ -86,6 +94,9 @@ impl Slices {
 
     fn take_in(&mut self, key: &DeviceKey, known: &Known, now: UtcMillis) {
         let judged = judge(known, self.rules, now);
+        if self.silent_only && judged.state != DeviceState::Offline {
+            return;
+        }
         let looks = self.looks;
         if let Some(member) = self.members.get_mut(key) {
             member.seen = looks;
@@ -118,7 +129,12 @@ impl Slices {
             slice.bytes += size;
             slice.changed = true;
         }
-        let entry = entry(key, known, &judged, time(now));
+        let since = match judged.state {
+            // It was before anybody looked.
+            DeviceState::Offline => known.received_at.plus(self.rules.offline_after),
+            _ => now,
+        };
+        let entry = entry(key, known, &judged, time(since));
         self.members.insert(key.clone(), Member { slice: number, judged, entry, seen: looks });
     }
 
@@ -194,7 +210,6 @@ fn time(at: UtcMillis) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::crd::DeviceState;
 
     const RULES: HealthRules =
         HealthRules { late_after: Duration::from_secs(90), offline_after: Duration::from_secs(60) };
@@ -228,6 +243,21 @@ mod tests {
     fn the_first_slice_says_that_the_worker_is_there() {
         let slices = Slices::new(RULES);
         let due = slices.due(Duration::ZERO);
+        assert_eq!((due.len(), due[0].devices.len()), (1, 0));
+    }
+
+    #[test]
+    fn who_tells_of_silent_devices_has_a_slice_while_there_is_one() {
+        let mut slices = Slices::of_silent(RULES);
+        assert_eq!(slices.due(Duration::ZERO).len(), 0);
+        look(&mut slices, 200, &[(1, live(0)), (2, live(190))]);
+        let due = slices.due(Duration::ZERO);
+        assert_eq!((due.len(), due[0].counts.offline, due[0].counts.total), (1, 1, 1));
+        // Since when, not since it was found.
+        assert_eq!(due[0].devices[0].since, time(now(60)));
+        assert_eq!(write_all(&mut slices, 0), [0]);
+        look(&mut slices, 210, &[(1, live(205)), (2, live(205))]);
+        let due = slices.due(Duration::from_secs(20));
         assert_eq!((due.len(), due[0].devices.len()), (1, 0));
     }
 

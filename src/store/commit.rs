@@ -76,6 +76,14 @@ fn open(inner: &Inner, key: &DeviceKey) -> Result<DeviceState, StoreError> {
         remove_unreferenced_history(&folder, &state)?;
     }
     let shown = current_window(&folder, &state)?;
+    if !shown.in_step && in_bucket {
+        // Nothing locks a bucket: the playlist may be that of a commit since the state was read,
+        // and nothing is to be mended.
+        let now = folder.stored_state()?;
+        if now.is_none_or(|(_, now)| now.version != file.version) {
+            return Err(StoreError::Overtaken { path: folder.path(Place::Hls, STATE_FILE) });
+        }
+    }
     let playlist = plan::playlist_of(&shown.window);
     let before = state.published.clone();
     if !shown.in_step {

@@ -1,15 +1,15 @@
 //! The JPEGs that events name, read from below the base path and from nowhere else.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::Store;
 use super::backend::Objects;
+use super::ports::FrameFolder;
+use super::{Store, StoreError};
 
 /// Why a frame could not be read; [`FrameReadError::reason`] is the metric's label and the
 /// dead-letter message's reason.
@@ -75,7 +75,7 @@ impl FrameReadError {
 pub(super) enum Frames {
     /// Below a folder.
     Files {
-        base: Dir,
+        base: Arc<dyn FrameFolder>,
         /// Absolute, as it was given.
         base_path: PathBuf,
     },
@@ -96,14 +96,17 @@ impl Store {
             return read_object(objects, path, limit_bytes).await;
         }
         let shown = frame_path.to_owned();
-        let inner = self.inner.clone();
-        let read = move || match inner.frames.as_ref() {
-            Frames::Files { base, base_path } => read_frame(base, base_path, path, limit_bytes),
-            Frames::Objects(_) => Err(FrameReadError::NotFound { path }),
-        };
-        tokio::task::spawn_blocking(read)
-            .await
-            .unwrap_or_else(|e| Err(FrameReadError::Io { path: shown, source: e.into() }))
+        let read = self.blocking(move |inner| {
+            Ok::<_, StoreError>(match inner.frames.as_ref() {
+                Frames::Files { base, base_path } => {
+                    read_frame(base.as_ref(), base_path, path, limit_bytes)
+                }
+                Frames::Objects(_) => Err(FrameReadError::NotFound { path }),
+            })
+        });
+        read.await.unwrap_or_else(|e| {
+            Err(FrameReadError::Io { path: shown, source: io::Error::other(e) })
+        })
     }
 }
 
@@ -141,7 +144,7 @@ async fn read_object(
 }
 
 fn read_frame(
-    base: &Dir,
+    base: &dyn FrameFolder,
     base_path: &Path,
     path: String,
     limit_bytes: u64,
@@ -158,7 +161,7 @@ fn read_frame(
     if relative.components().any(|part| part == Component::ParentDir) {
         return Err(FrameReadError::Outside { path });
     }
-    match read_regular(base, relative, limit_bytes) {
+    match base.read_frame(relative, limit_bytes) {
         Ok(Some(bytes)) if bytes.is_empty() => Err(FrameReadError::Empty { path }),
         Ok(Some(bytes)) if bytes.len() as u64 > limit_bytes => {
             Err(FrameReadError::TooLarge { path, limit_bytes })
@@ -178,23 +181,6 @@ fn read_frame(
 /// A socket, a file where a folder should be, a name longer than there can be, a link to itself
 /// (open(2)): no later try opens any of them.
 const NEVER_A_FILE: [Errno; 4] = [Errno::NXIO, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP];
-
-/// At most one byte more than the limit; none if it is not a regular file.
-fn read_regular(base: &Dir, path: &Path, limit_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut options = OpenOptions::new();
-    // A pipe without a writer would block open(2).
-    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let file = base.open_with(path, &options)?;
-    let about = file.metadata()?;
-    if !about.is_file() {
-        return Ok(None);
-    }
-    let expected = about.len().min(limit_bytes).saturating_add(1);
-    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-    // The file may grow while it is read.
-    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
 
 fn is_errno(error: &io::Error, any: &[Errno]) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| any.contains(&errno))

@@ -27,6 +27,7 @@ mod history;
 pub mod layout;
 pub(crate) mod lru;
 mod plan;
+pub mod ports;
 mod read;
 mod replace;
 mod state;
@@ -39,13 +40,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use object_store::ObjectStore;
+use tokio::sync::oneshot;
 
-use crate::config::{StorageBackend, StorageConfig, StoragePlace};
+use crate::config::{StorageConfig, StoragePlace};
 use crate::model::{DeviceKey, UtcMillis};
-use backend::{Backend, Files, Objects};
+use backend::{Backend, Files, Objects, OsDisk};
 use frames::Frames;
+use ports::{Disk, FrameFolder, RuntimeThreads, Threads};
 
 pub use backend::{About, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 pub use device::DeviceFolder;
@@ -116,6 +118,7 @@ struct Inner {
     frames: Arc<Frames>,
     /// What they are listed and removed with.
     frames_backend: Arc<dyn Backend>,
+    threads: Arc<dyn Threads>,
     settings: StoreSettings,
     caches: history::Caches,
     /// The clients whose folders must not be looked into, so that each is told of once.
@@ -149,15 +152,49 @@ impl Store {
             Some(place) => (open_frames(place)?, open_backend(place)?),
             None => (open_frames(&config.streams)?, backend.clone()),
         };
+        Ok(Self::of(backend, frames, frames_backend, Arc::new(RuntimeThreads), settings))
+    }
+
+    /// A storage on a disk of the caller's own.
+    pub fn on_disk<D: Disk + FrameFolder>(
+        disk: Arc<D>,
+        threads: Arc<dyn Threads>,
+        settings: StoreSettings,
+    ) -> Self {
+        let backend = Arc::new(Files::new(Arc::clone(&disk)));
+        let frames = Frames::Files { base: disk, base_path: "/".into() };
+        Self::of(backend.clone(), frames, backend, threads, settings)
+    }
+
+    /// A storage below a prefix of a bucket of the caller's own.
+    pub fn in_bucket(
+        bucket: Arc<dyn ObjectStore>,
+        prefix: &str,
+        threads: Arc<dyn Threads>,
+        settings: StoreSettings,
+    ) -> Self {
+        let objects = Objects::new(bucket, prefix, Arc::clone(&threads));
+        let (backend, frames) = (Arc::new(objects.clone()), Frames::Objects(objects));
+        Self::of(backend.clone(), frames, backend, threads, settings)
+    }
+
+    fn of(
+        backend: Arc<dyn Backend>,
+        frames: Frames,
+        frames_backend: Arc<dyn Backend>,
+        threads: Arc<dyn Threads>,
+        settings: StoreSettings,
+    ) -> Self {
         let inner = Inner {
             backend,
             frames: Arc::new(frames),
             frames_backend,
+            threads,
             settings,
             caches: history::Caches::default(),
             forbidden: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// Runs `work` with the files of a device beside the async runtime. It goes on if the caller
@@ -180,17 +217,23 @@ impl Store {
         work: impl FnOnce(&Inner) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let inner = self.inner.clone();
-        match tokio::task::spawn_blocking(move || work(&inner)).await {
-            Ok(result) => result,
-            Err(e) => Err(StoreError::io("finish work on", String::from("."), e.into()).into()),
-        }
+        let (sender, answer) = oneshot::channel();
+        self.inner.threads.run(Box::new(move || {
+            // Whoever asked may have stopped waiting.
+            let _ = sender.send(work(&inner));
+        }));
+        answer.await.unwrap_or_else(|_| {
+            // It panicked, which the log tells of, or the program ends.
+            let source = std::io::Error::other("it was given up half way");
+            Err(StoreError::io("finish work on", String::from("."), source).into())
+        })
     }
 }
 
 fn open_backend(place: &StoragePlace) -> Result<Arc<dyn Backend>, StoreError> {
     Ok(match open_bucket(place)? {
         Some(objects) => Arc::new(objects),
-        None => Arc::new(Files::new(open_folder(place)?)),
+        None => Arc::new(Files::new(Arc::new(open_folder(place)?))),
     })
 }
 
@@ -198,26 +241,20 @@ fn open_frames(place: &StoragePlace) -> Result<Frames, StoreError> {
     Ok(match open_bucket(place)? {
         Some(objects) => Frames::Objects(objects),
         None => Frames::Files {
-            base: open_folder(place)?,
+            base: Arc::new(open_folder(place)?),
             base_path: std::path::absolute(&place.base_path)
                 .map_err(|e| StoreError::io("open", place.to_string(), e))?,
         },
     })
 }
 
-fn open_folder(place: &StoragePlace) -> Result<Dir, StoreError> {
-    Dir::open_ambient_dir(&place.base_path, ambient_authority())
-        .map_err(|e| StoreError::io("open", place.to_string(), e))
+fn open_folder(place: &StoragePlace) -> Result<OsDisk, StoreError> {
+    OsDisk::open_folder(&place.base_path).map_err(|e| StoreError::io("open", place.to_string(), e))
 }
 
 fn open_bucket(place: &StoragePlace) -> Result<Option<Objects>, StoreError> {
-    if matches!(place.backend, StorageBackend::Filesystem) {
-        return Ok(None);
-    }
-    let io = |source| StoreError::io("reach", place.to_string(), source);
-    let runtime =
-        tokio::runtime::Handle::try_current().map_err(|e| io(std::io::Error::other(e)))?;
-    let bucket = backend::connect(&place.backend).map_err(|e| io(backend::io_error(e)))?;
+    let bucket = backend::connect(&place.backend)
+        .map_err(|e| StoreError::io("reach", place.to_string(), backend::io_error(e)))?;
     let prefix = place.base_path.display().to_string();
-    Ok(bucket.map(|bucket| Objects::new(bucket, &prefix, runtime)))
+    Ok(bucket.map(|bucket| Objects::new(bucket, &prefix, Arc::new(RuntimeThreads))))
 }

@@ -97,6 +97,22 @@ async fn unharmed_by(stream: &Path, camera: &Camera, failpoints: &[String]) {
         kill_child(camera, base.path(), "child_archives", failpoint);
         seen(base.path()).run().await;
         assert_eq!(made(base.path()), expected, "{failpoint}");
+
+        // Once more with another process at the device, which may be first.
+        let base = tempfile::tempdir().unwrap();
+        copy(stream, base.path());
+        std::thread::scope(|scope| {
+            let doomed = scope.spawn(|| child(camera, base.path(), "child_archives", failpoint));
+            while !doomed.is_finished() {
+                let output = child(camera, base.path(), "child_archives", "");
+                assert!(output.status.success(), "{failpoint}: {output:?}");
+            }
+            let output = doomed.join().unwrap();
+            let ended = output.status.success() || output.status.signal() == Some(9);
+            assert!(ended, "{failpoint}: {output:?}");
+        });
+        seen(base.path()).run().await;
+        assert_eq!(made(base.path()), expected, "{failpoint}, in a pair");
     }
 }
 

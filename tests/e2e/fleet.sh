@@ -1,29 +1,35 @@
-# What the operator's scenario uses: the documented commands, a camera pod, cameras that send, and
-# what the streams show.
-# Scenarios set the topic that it uses.
-# shellcheck shell=bash disable=SC2154
+# What scenarios of the operator use: it is installed for one of them and removed after it, and a
+# fleet's status is asked for.
+# shellcheck shell=bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+system=stream-processor-system
+topic="persistent://public/default/$E2E_NAMESPACE"
 work="$(mktemp -d)"
-streams=/storage/streams
-load=''
-touch "$work/sent" "$work/refused" "$work/run"
+sent_log="$work/refused"
+touch "$work/sent" "$sent_log"
+# What a scenario has running; ended with it.
+running=()
+# The node that it has closed.
+closed=''
 clean_up() {
-  local status=$?
-  [ -z "$load" ] || kill "$load" 2> /dev/null || true
+  local status=$? process
+  rm -f "$work/goes-on"
+  [ -z "$closed" ] || kubectl uncordon "$closed" > /dev/null || true
+  for process in "${running[@]}"; do kill "$process" 2> /dev/null || true; done
   if [ "$status" != 0 ] && [ "$status" != 77 ]; then
-    echo "    the fleet as it was:"
-    echo "sent: $(wc -l < "$work/sent") events; last refused by the broker: $(tail -n 1 "$work/refused")"
+    echo "    the fleets as they were:"
+    echo "sent: $(wc -l < "$work/sent") events; last refused by the broker: $(tail -n 1 "$sent_log")"
     kubectl get sp -o wide || true
-    kubectl get sp fleet -o 'jsonpath={.status}{"\n"}' || true
-    kubectl -n stream-processor-system get pods -o wide || true
-    kubectl -n stream-processor-system logs deployment/stream-processor-operator \
-      --all-pods --tail=30 || true
+    kubectl get sp -o 'jsonpath={range .items[*]}{.metadata.name}: {.status}{"\n"}{end}' || true
+    kubectl -n "$system" get pods -o wide || true
+    kubectl -n "$system" logs deployment/stream-processor-operator --all-pods --tail=30 || true
   fi
-  # The operator belongs to the cluster, not to the scenario's namespace.
+  # The operator belongs to the cluster, not to the scenario's namespace. While it is going, no
+  # other could be installed.
   [ ! -d "$work/manifests" ] || kubectl delete -k "$work/manifests" --ignore-not-found \
-    --wait=false > /dev/null 2>&1 || true
+    --timeout=90s > /dev/null 2>&1 || true
   rm -rf "$work"
   exit "$status"
 }
@@ -34,33 +40,24 @@ kubectl config view --flatten --raw > "$work/kubeconfig"
 export KUBECONFIG="$work/kubeconfig"
 kubectl config set-context --current --namespace="$E2E_NAMESPACE" > /dev/null
 
-# Runs a command just as README.md or docs/operator.md has it.
-documented() {
-  grep -qxF -- "$1" <<< "$(in_documents)" || fail "README.md or docs/operator.md has the command: $1"
-  echo "$1" >> "$work/run"
-  (cd "$work" && eval "$1")
-}
-# The same, and what it says has $2.
-documented_to_say() {
-  local said
-  said="$(documented "$1")" || fail "it works: $1"
-  grep -q -- "$2" <<< "$said" || fail "$1 tells of $2: $said"
-}
-# All kubectl commands that the documents have, without what is said of them.
-in_documents() {
-  sed -n 's/^\(kubectl .*\)$/\1/p' "$repository/README.md" "$repository/docs/operator.md" \
-    | sed 's/ *#.*//' | sort -u
+# Skips the rest of the scenario where somebody has the operator already.
+needs_no_operator() {
+  if kubectl get namespace "$system" > /dev/null 2>&1; then
+    echo "    it needs a cluster without the operator, as it installs and removes it"
+    exit 77
+  fi
 }
 
-# A copy of the manifests with the image that is tested, and the sample with the broker that is
-# there and sizes that this machine has.
+# A copy of the manifests with the image that is tested, and the first sample with the broker that
+# is there and sizes that this machine has. A scenario that measures frames a second has them in
+# short segments.
 copy_manifests() {
-  local sample="$work/manifests/samples/filesystem.yaml"
   cp -r "$repository/manifests" "$repository/crds" "$work/"
   sed -i "s|ghcr.io/microboxlabs/stream-processor:[^ ]*|$E2E_IMAGE|" \
     "$work/manifests/operator/deployment.yaml"
-  sed -i -e "s|serviceUrl: .*|serviceUrl: $E2E_PULSAR_URL|" \
-    -e "s|adminUrl: .*|adminUrl: $E2E_PULSAR_ADMIN_URL\n    topic: $topic|" "$sample"
+  local sample="$work/manifests/samples/filesystem.yaml"
+  at_this_broker "$sample"
+  sed -i "s|^    adminUrl: .*|&\n    topic: $topic|" "$sample"
   cat >> "$sample" << 'YAML'
   processing:
     framesPerSegment: 3
@@ -72,82 +69,64 @@ copy_manifests() {
       requests: {cpu: 20m, memory: 64Mi}
 YAML
 }
-
-# Asks the broker's admin API: $1 the method, $2 the path, $3 the body.
-admin() {
-  curl -fsS --max-time 5 -X "$1" -H 'Content-Type: application/json' ${3:+-d "$3"} \
-    "$E2E_PULSAR_ADMIN_URL$2"
+# The broker's addresses in a sample.
+at_this_broker() {
+  sed -i -e "s|serviceUrl: pulsar://.*|serviceUrl: $E2E_PULSAR_URL|" \
+    -e "s|adminUrl: .*|adminUrl: $E2E_PULSAR_ADMIN_URL|" "$1"
+}
+install_operator() {
+  copy_manifests
+  kubectl apply --server-side -k "$work/manifests" > /dev/null
+  kubectl -n "$system" rollout status deployment/stream-processor-operator --timeout=90s \
+    > /dev/null || fail "two operators run"
+}
+# Makes a topic and its subscription, so that what is sent is kept whoever comes first.
+create_topic() {
+  admin PUT "/admin/v2/$(topic_path "$1")" > /dev/null
+  admin PUT "/admin/v2/$(topic_path "$1")/subscription/stream-processor" > /dev/null
 }
 
-# A pod that has the claim, for what cameras write and viewers read: wherever the claim lies.
-create_camera_pod() {
-  create_pod camera '[infinity]' streams 'command: [sleep]'
-  k wait --for=condition=Ready pod/camera --timeout=60s > /dev/null || fail "the claim is mounted"
+# The fleet that is asked for.
+name=fleet
+fleet() { kubectl get sp "$name" -o "jsonpath=$1"; }
+change_fleet() { kubectl patch sp "$name" --type=merge -p "$1" > /dev/null; }
+condition() { fleet "{.status.conditions[?(@.type==\"$1\")].$2}"; }
+has_condition() { [ "$(condition "$1" status)" = "$2" ]; }
+is_seen() { [ "$(fleet '{.status.observedGeneration}')" = "$(fleet '{.metadata.generation}')" ]; }
+is_ready() { has_condition Ready True && is_seen; }
+has_workers() { [ "$(fleet '{.status.replicas}/{.status.readyReplicas}')" = "$1/$1" ] && is_ready; }
+has_live() { [ "$(fleet '{.status.devices.live}')" = "$1" ]; }
+# It stands still for a person, who is told why: $1 the reason, $2 what the message has.
+is_stalled() {
+  [ "$(condition Stalled status)/$(condition Stalled reason)" = "True/$1" ] \
+    && grep -q -- "$2" <<< "$(condition Stalled message)"
 }
-in_camera() { k exec camera -- sh -c "cd $streams && $1" < /dev/null; }
-
-# Every camera has one picture, which all its events name; camera-7's is broken.
-write_frames() {
-  local number folder
-  for number in 1 2 3 4 5 6 7; do
-    folder="$work/frames/client_ids/e2e/device_id/camera-$number/frames"
-    mkdir -p "$folder"
-    ffmpeg -nostdin -loglevel error -f lavfi -i "testsrc2=size=640x360:rate=1" -vf "hue=h=$((number * 40))" \
-      -frames:v 1 -q:v 4 "$folder/view.jpg"
-  done
-  echo "no picture" > "$folder/view.jpg"
-  chmod -R a+rwX "$work/frames"
-  tar -C "$work/frames" -c client_ids | k exec -i camera -- sh -c "umask 0; tar -x --no-same-owner -C $streams"
+of_consumer() { echo "app.kubernetes.io/instance=$name,app.kubernetes.io/component=consumer"; }
+pods() { k get pods -l "$(of_consumer)" -o name; }
+a_pod() { pods | sed -n 1p; }
+a_pod() { pods | sed -n 1p; }
+# How many workers are ready now.
+ready_pods() {
+  k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)
+    | select(any(.status.conditions[]?; .type == "Ready" and .status == "True"))] | length'
 }
-
-as_bytes='{\"name\": \"\", \"schema\": \"\", \"type\": \"BYTES\", \"properties\": {}}'
-# Sends the messages of the caller's list: $1 says of what schema they are.
-send() {
-  admin POST "/topics/${topic/:\/\///}" "{\"producerName\": \"e2e-$tick\", $1, \"messages\": [$list]}" \
-    > /dev/null 2>> "$work/refused"
+# How many workers have begun their work and are not told to end it: a number that no slow probe
+# changes.
+working_pods() {
+  k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)
+    | select(any(.status.containerStatuses[]?; .started))] | length'
 }
-# Publishes one event of each camera given, taken now; their ids go to $work/sent once the broker
-# has them. Said twice is said once, so it may be tried again.
-publish() {
-  local tick camera id path messages=() list
-  tick="$(date +%s%3N)"
-  for camera in "$@"; do
-    id="camera-$camera-$tick" path="client_ids/e2e/device_id/camera-$camera/frames/view.jpg"
-    messages+=("{\"key\": \"camera-$camera\", \"payload\": \"{\\\"eventId\\\": \\\"$id\\\",
-      \\\"clientId\\\": \\\"e2e\\\", \\\"deviceId\\\": \\\"camera-$camera\\\",
-      \\\"timestamp\\\": \\\"$(date -u -d "@${tick%???}.${tick: -3}" +%FT%T.%3NZ)\\\",
-      \\\"framePath\\\": \\\"$path\\\", \\\"requestId\\\": \\\"e2e\\\"}\"}")
-  done
-  list="$(IFS=,; tr -d '\n' <<< "${messages[*]}")"
-  # A topic takes its first schema from whoever publishes first, and from then on its version only.
-  until send '"schemaVersion": 0' || send "\"valueSchema\": \"$as_bytes\""; do
-    [ -d "$work" ] || return
-    sleep 1
-  done
-  for camera in "$@"; do echo "camera-$camera-$tick" >> "$work/sent"; done
+nothing_is_left() {
+  local kinds=deployments,replicasets,pods,cronjobs,jobs,services,serviceaccounts,roles,rolebindings
+  [ -z "$(k get "$kinds,poddisruptionbudgets,endpointslices" \
+    -l "app.kubernetes.io/instance=$name" -o name)" ] && [ -z "$(k get deviceslices -o name)" ]
 }
-
-# Six cameras send, a frame a second each, until stop_cameras.
-start_cameras() {
-  (
-    trap - EXIT
-    while [ -d "$work" ] && [ ! -e "$work/stop" ]; do
-      publish 1 2 3 4 5 6
-      sleep 1
-    done
-  ) &
-  load=$!
+# Sends the process of a pod's container a signal that it is not asked about: $1 the signal, $2 the
+# pod's namespace, $3 the pod.
+signal() {
+  local container
+  container="$(kubectl -n "$2" get "$3" -o 'jsonpath={.status.containerStatuses[0].containerID}')"
+  ctr --address "$E2E_CONTAINERD" --namespace k8s.io tasks kill --signal "$1" "${container#*://}"
 }
-stop_cameras() {
-  touch "$work/stop"
-  wait "$load" || true
-  load=''
-  rm "$work/stop"
-}
-
-# The events that the streams show, one a line, as often as they are shown.
-shown() {
-  in_camera "cat client_ids/e2e/device_id/*/hls/state.json client_ids/e2e/device_id/*/hls/history/* 2> /dev/null" \
-    | grep -o '"id":"camera-[^"]*"' | cut -d '"' -f 4
-}
-nothing_waits() { [ "$(subscription "$topic" stream-processor msgBacklog)" = 0 ]; }
+leader() { kubectl -n "$system" get lease -o 'jsonpath={.items[0].spec.holderIdentity}'; }
+another_leads() { local now; now="$(leader)"; [ -n "$now" ] && [ "$now" != "$1" ]; }

@@ -1,4 +1,5 @@
-# What scenarios have in common; run.sh tells what they find in their environment.
+# What scenarios have in common; run.sh tells what they find in their environment. A pipe fails
+# if any part of it does: no part may end before it has read all, as `grep -q` and `head` do.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -108,31 +109,63 @@ spec:
 END
 }
 
+# Whether a file is video as browsers play it.
+is_h264() {
+  local found
+  found="$(ffprobe -v error -show_entries stream=codec_name -of csv=p=0 "$1" 2>&1)" || return
+  grep -q h264 <<< "$found"
+}
+
+# Asks the broker's admin API: $1 the method, $2 the path, $3 the body.
+admin() {
+  curl -fsS --max-time 5 -X "$1" -H 'Content-Type: application/json' ${3:+-d "$3"} \
+    "$E2E_PULSAR_ADMIN_URL$2"
+}
+
+# The path of a topic in the admin API.
+topic_path() { echo "${1/:\/\///}"; }
+
+# Prints a message of the admin API: $1 the event, $2 the client, $3 the device, $4 when the
+# picture was taken in milliseconds, $5 where it is.
+frame_message() {
+  local event
+  event="{\"eventId\":\"$1\",\"clientId\":\"$2\",\"deviceId\":\"$3\",\"timestamp\":\"$(
+    date -u -d "@${4%???}.${4: -3}" +%FT%T.%3NZ)\",\"framePath\":\"$5\",\"requestId\":\"e2e\"}"
+  printf '{"key":"%s","payload":"%s"}' "$3" "${event//\"/\\\"}"
+}
+
+as_bytes='{\"name\": \"\", \"schema\": \"\", \"type\": \"BYTES\", \"properties\": {}}'
+# Gives the broker messages for the topic $1 as a producer of the name $2: the others. A topic
+# takes its first schema from whoever publishes first, and from then on its version only.
+send_messages() {
+  local topic producer body schema
+  topic="/topics/$(topic_path "$1")" producer="$2"; shift 2
+  body="$(IFS=,; echo "$*")"
+  for schema in '"schemaVersion": 0' "\"valueSchema\": \"$as_bytes\""; do
+    admin POST "$topic" "{\"producerName\": \"$producer\", $schema, \"messages\": [$body]}" \
+      > /dev/null 2> "${sent_log:-/dev/null}" && return
+  done
+  return 1
+}
+
 # Plays camera and ingest service: $1 the base folder, $2 the client, $3 the device, $4 the topic,
 # $5 how many frames, five seconds apart, the last of them now.
 publish_frames() {
-  local frames="client_ids/$2/device_id/$3/frames" now number path taken messages=()
+  local frames="client_ids/$2/device_id/$3/frames" now number messages=()
   mkdir -p "$1/$frames"
   # Readers and writers of it are different users, as they are in a bucket.
   chmod -R a+rwX "$1/client_ids"
   ffmpeg -nostdin -loglevel error -f lavfi -i testsrc2=size=640x360:rate=1 -frames:v "$5" \
-    -q:v 4 "$1/$frames/%d.jpg"
+    -q:v 4 -y "$1/$frames/%d.jpg"
   now="$(date +%s)"
   for number in $(seq "$5"); do
-    path="$frames/$number.jpg"
-    taken="$(date -u -d "@$((now - 5 * ($5 - number)))" +%FT%TZ)"
-    messages+=("{\"key\": \"$3\", \"payload\": \"{\\\"eventId\\\": \\\"$3-$now-$number\\\",
-      \\\"clientId\\\": \\\"$2\\\", \\\"deviceId\\\": \\\"$3\\\", \\\"timestamp\\\": \\\"$taken\\\",
-      \\\"framePath\\\": \\\"$path\\\", \\\"requestId\\\": \\\"e2e\\\"}\"}")
+    messages+=("$(frame_message "$3-$now-$number" "$2" "$3" "$((now - 5 * ($5 - number)))000" \
+      "$frames/$number.jpg")")
   done
-  local list; list="$(IFS=,; tr -d '\n' <<< "${messages[*]}")"
-  curl -fsS -o /dev/null -H 'Content-Type: application/json' \
-    -d "{\"producerName\": \"e2e-$now\", \"valueSchema\": \"{\\\"name\\\": \\\"\\\", \\\"schema\\\": \\\"\\\", \\\"type\\\": \\\"BYTES\\\", \\\"properties\\\": {}}\", \"messages\": [$list]}" \
-    "$E2E_PULSAR_ADMIN_URL/topics/$(sed 's|://|/|' <<< "$4")"
+  send_messages "$4" "e2e-$now" "${messages[@]}" || fail "the broker takes the events"
 }
 
 # The broker's number $3 (such as msgBacklog) of the subscription $2 of the topic $1.
 subscription() {
-  curl -fsS "$E2E_PULSAR_ADMIN_URL/admin/v2/$(sed 's|://|/|' <<< "$1")/stats" \
-    | sed -n "s/.*\"$2\":{[^{}]*\"$3\":\([0-9]*\).*/\1/p"
+  admin GET "/admin/v2/$(topic_path "$1")/stats" | sed -n "s/.*\"$2\":{[^{}]*\"$3\":\([0-9]*\).*/\1/p"
 }

@@ -18,6 +18,12 @@
 #   E2E_BROKER             a program that takes `crash e2e` and `resume e2e`, which end the broker
 #                          and start it again; empty in a cluster of yours
 #   E2E_AUDIT_LOG          the API server's; empty in a cluster of yours
+#   E2E_PULSAR_TLS_URL     pulsar+ssl://…, of the same broker, whose authority is in the file
+#   E2E_PULSAR_CA_FILE     of this name, and which takes the token in the file
+#   E2E_PULSAR_TOKEN_FILE  of this one; all three empty in a cluster of yours
+#   E2E_ADDRESS            of this machine, as pods reach it; empty in a cluster of yours
+#   E2E_CONTAINERD         the socket of the node's; empty in a cluster of yours
+#   E2E_S3_SERVER          versitygw; empty in a cluster of yours
 #
 # By default all of it is made here, as root, from Debian's packages and the Go module proxy, and
 # is gone afterwards: the image of target/release/stream-processor (of E2E_BINARY, if that is
@@ -88,7 +94,10 @@ if [ -n "$in_node" ]; then
   # shellcheck disable=SC1090 # it is written by the line above
   . "$address"
   export E2E_PULSAR_URL="pulsar://$HOST:$BROKER_PORT" E2E_PULSAR_ADMIN_URL="http://$HOST:$ADMIN_PORT"
+  export E2E_PULSAR_TLS_URL="pulsar+ssl://$HOST:$TLS_PORT"
+  export E2E_PULSAR_CA_FILE="${address%/*}/ca.pem" E2E_PULSAR_TOKEN_FILE="${address%/*}/token"
   export E2E_PULL_POLICY=Never E2E_AUDIT_LOG="$NODE_AUDIT_LOG" E2E_BROKER="$broker"
+  export E2E_ADDRESS="$NODE_ADDRESS" E2E_CONTAINERD="$NODE_CONTAINERD"
   say "node and broker are up after $(($(date +%s) - E2E_BEGUN)) s"
   run_scenarios
   exit
@@ -98,7 +107,8 @@ if [ -n "${E2E_KUBECONFIG:-}" ]; then
   [ -n "${E2E_IMAGE:-}" ] || fail "with E2E_KUBECONFIG, set E2E_IMAGE to an image that the cluster can pull"
   command -v kubectl > /dev/null || fail "kubectl is missing"
   export KUBECONFIG="$E2E_KUBECONFIG" E2E_PULL_POLICY=IfNotPresent E2E_STORAGE=
-  export E2E_AUDIT_LOG='' E2E_BROKER='' E2E_OTHER_IMAGE="${E2E_OTHER_IMAGE:-}"
+  export E2E_AUDIT_LOG='' E2E_BROKER='' E2E_OTHER_IMAGE="${E2E_OTHER_IMAGE:-}" E2E_ADDRESS=''
+  export E2E_PULSAR_TLS_URL='' E2E_PULSAR_CA_FILE='' E2E_PULSAR_TOKEN_FILE='' E2E_S3_SERVER='' E2E_CONTAINERD=''
   export E2E_PULSAR_URL="${E2E_PULSAR_URL:-}" E2E_PULSAR_ADMIN_URL="${E2E_PULSAR_ADMIN_URL:-}"
   run_scenarios
   exit
@@ -115,11 +125,11 @@ cannot() {
 }
 [ "$(uname -s)" = Linux ] || cannot "a node needs Linux"
 [ "$(id -u)" = 0 ] || cannot "a node needs root"
-for tool in containerd ctr runc iptables ip conntrack buildah debootstrap ffmpeg java mvn go; do
+for tool in containerd ctr runc iptables ip conntrack buildah debootstrap jq redis-cli ffmpeg java mvn go \
+  chromium node npm; do
   command -v "$tool" > /dev/null || cannot "$tool is missing: scripts/setup.sh e2e installs it"
 done
-unshare --net --mount --pid --fork --mount-proc mount -t tmpfs tmpfs /run 2> /dev/null \
-  || cannot "root may not make namespaces and mounts here, as in a container without privileges"
+why_not="$("$cluster/probe.sh")" || cannot "$why_not"
 binary="${E2E_BINARY:-$target/release/stream-processor}"
 [ -x "$binary" ] || fail "$binary is not there: make build first"
 # The context has the binary where the Dockerfile looks for it, wherever the target folder is.
@@ -131,11 +141,21 @@ mkdir -p "$context/target/release"
 strip -o "$context/target/release/stream-processor" "$binary"
 cp "$here/../../LICENSE" "$context/"
 E2E_IMAGE=local/stream-processor:e2e E2E_OTHER_IMAGE=docker.io/local/stream-processor:e2e
-E2E_BEGUN="$(date +%s)"
+# The broker's data and the images are in one place: one run after the other.
+mkdir -p "$target"
+exec 7> "$target/e2e.lock"
+flock 7
+SECONDS=0
+"$cluster/build.sh" node > /dev/null
+browser="$here/../browser"
+[ -d "$browser/node_modules" ] || npm ci --no-audit --no-fund --prefix "$browser" > /dev/null
+E2E_S3_SERVER="$("$here/../support/servers/build.sh" go github.com/versity/versitygw/cmd/versitygw)"
+say "Kubernetes and the object server are there after $SECONDS s"
+SECONDS=0
 NODE_IMAGES="$("$cluster/images.sh" build "$E2E_IMAGE" "$here/../../Dockerfile" "$context" --target prebuilt)"
-say "the image is there after $(($(date +%s) - E2E_BEGUN)) s: $(du -m "$NODE_IMAGES" | cut -f1) MiB"
+say "the image is there after $SECONDS s: $(du -m "$NODE_IMAGES" | cut -f1) MiB"
 E2E_BEGUN="$(date +%s)" NODE_LOGS="$target/test-cluster/logs"
-export E2E_STORAGE E2E_IMAGE E2E_OTHER_IMAGE E2E_BEGUN NODE_IMAGES NODE_LOGS
+export E2E_STORAGE E2E_IMAGE E2E_OTHER_IMAGE E2E_S3_SERVER E2E_BEGUN NODE_IMAGES NODE_LOGS
 # What pods write there belongs to the image's user.
 chmod 0777 "$E2E_STORAGE"
 "$cluster/node.sh" "$here/run.sh" --in-node "${names[@]}"

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::MetricType;
 use stream_processor::http::{Exposition, Metrics};
+use stream_processor::operator::crd::DeviceCounts;
 use stream_processor::operator::metrics::OperatorMetrics;
 
 /// The labels that Prometheus gives to what it scrapes by a `PodMonitor`.
@@ -22,7 +23,10 @@ pub struct Series {
 pub fn series() -> BTreeMap<String, Series> {
     let mut all = BTreeMap::new();
     let worker = Metrics::new().unwrap().registry().gather();
-    let operator = OperatorMetrics::new().unwrap().registry().gather();
+    let operator = OperatorMetrics::new().unwrap();
+    // Of a fleet, where one is looked after.
+    operator.devices("cameras", "fleet", Some(DeviceCounts::default()));
+    let operator = operator.registry().gather();
     for family in worker.into_iter().chain(operator) {
         let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for pair in family.get_metric().iter().flat_map(|metric| metric.get_label()) {

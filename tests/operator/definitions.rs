@@ -1,11 +1,13 @@
 //! What the API server itself refuses, and with which words.
 
+use std::time::Duration;
+
 use kube::api::PostParams;
 use kube::{Api, Error};
 use serde_json::{Value, json};
 use stream_processor::operator::crd::StreamProcessor;
 
-use crate::rig::{object, shared, spec};
+use crate::rig::{Rig, current_definitions, list_of, object, shared, spec};
 
 /// Asks for a dry run, so that nothing is left of it.
 async fn asked(name: &str, spec: &Value) -> Result<StreamProcessor, String> {
@@ -159,4 +161,63 @@ async fn kubectl_explains_lists_and_scales_it() {
         .kubectl(&["get", "sp/fleet", "-n", "listed", "-o", "jsonpath={.spec.replicas}"])
         .await;
     assert_eq!(replicas, "7");
+}
+
+#[tokio::test]
+async fn older_definitions_are_said_once_worked_with_and_healed_by_an_upgrade() {
+    let rig = Rig::start().await;
+    let mut older = current_definitions();
+    let schema = "/spec/versions/0/schema/openAPIV3Schema/properties";
+    for (definition, field) in [
+        (0, "/status/properties/readyReplicas"),
+        (0, "/spec/properties/watermark"),
+        (1, "/devices/items/properties/error"),
+    ] {
+        let (parent, name) = field.rsplit_once('/').unwrap();
+        let parent = older[definition].pointer_mut(&format!("{schema}{parent}")).unwrap();
+        parent.as_object_mut().unwrap().remove(name).expect(field);
+    }
+    rig.cluster.apply(list_of(&older)).await;
+    let namespace = rig.namespace().await;
+    // The API server tells of a kind's fields a little later than it takes them.
+    let begun = std::time::Instant::now();
+    let told = async |path: &str, text: &str| {
+        rig.cluster.kubectl(&["get", "--raw", path]).await.contains(text)
+    };
+    let group = "apis/streamhub.microboxlabs.com/v1alpha1";
+    while !told("/openapi/v3", group).await
+        || told(&format!("/openapi/v3/{group}"), "readyReplicas\"").await
+    {
+        assert!(begun.elapsed() < crate::rig::PATIENCE, "its fields are never told");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let operator = rig.operator("one", &[]).await;
+    rig.apply(&object(&namespace, "fleet", &spec())).await;
+
+    let said = rig.condition(&namespace, "fleet", ("Stalled", "True", "DefinitionsOutdated")).await;
+    for named in [
+        "StreamProcessor.status.readyReplicas",
+        "StreamProcessor.spec.watermark",
+        "DeviceSlice.devices.error",
+        "kubectl apply --server-side -f crds",
+    ] {
+        assert!(said.contains(named), "{named}: {said}");
+    }
+    let begun = std::time::Instant::now();
+    while rig.processors(&namespace).get("fleet").await.unwrap().status.unwrap().replicas < 2 {
+        assert!(begun.elapsed() < crate::rig::PATIENCE, "what else there is to say is not said");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    rig.quiet(Duration::from_secs(6)).await;
+    assert_eq!(operator.said("the installed definitions are not those").len(), 1);
+    let outdated = "stream_processor_operator_definitions_outdated";
+    assert_eq!(operator.metric(outdated).await, Some(1.0));
+    let failures = "stream_processor_operator_reconcile_failures_total";
+    assert_eq!(operator.metric(failures).await, Some(0.0));
+
+    rig.cluster.apply(list_of(&current_definitions())).await;
+    rig.ready(&namespace, "fleet").await;
+    let status = rig.processors(&namespace).get("fleet").await.unwrap().status.unwrap();
+    assert_eq!(status.ready_replicas, 2);
+    assert_eq!(operator.metric(outdated).await, Some(0.0));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use stream_processor::config::{StatusConfig, StatusPod};
 use stream_processor::model::{Clock, DeviceKey, ManualClock, SystemClock};
@@ -14,19 +14,20 @@ use stream_processor::status::board::Board;
 use stream_processor::status::health::HealthRules;
 use stream_processor::status::publish::Publisher;
 
-use crate::rig::{PATIENCE, Rig, object, spec};
+use crate::cluster::audit::Audit;
+use crate::rig::{PATIENCE, Rig, object, spec, writes};
 
 const WORKERS: usize = 20;
 const DEVICES: usize = 500;
 
 /// A worker without a pipeline: its devices send when the test says so.
-struct Simulated {
-    board: Arc<Board>,
-    publisher: Publisher,
+pub struct Simulated {
+    pub board: Arc<Board>,
+    pub publisher: Publisher,
 }
 
 impl Simulated {
-    async fn start(rig: &Rig, namespace: &str, n: usize, clock: &Arc<ManualClock>) -> Self {
+    pub async fn start(rig: &Rig, namespace: &str, n: usize, clock: &Arc<ManualClock>) -> Self {
         let name = format!("fleet-consumer-simulated-{n}");
         let container = json!({"name": "a", "image": "example.invalid/a"});
         let pod = json!({"metadata": {"name": name}, "spec": {"containers": [container]}});
@@ -74,6 +75,42 @@ async fn turn(workers: &mut [Simulated]) -> usize {
     futures::future::join_all(turns).await.into_iter().sum()
 }
 
+/// What a process uses.
+struct Used {
+    resident_bytes: u64,
+    most_resident_bytes: u64,
+    cpu: Duration,
+}
+
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+fn used(id: u32) -> Used {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let kib = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number")
+    };
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
+    let after_name = stat.rsplit_once(')').expect("a name").1;
+    // The 14th and 15th fields, in hundredths of a second.
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap());
+    Used {
+        resident_bytes: kib("VmRSS:") * 1_024,
+        most_resident_bytes: kib("VmHWM:") * 1_024,
+        cpu: Duration::from_millis(ticks.sum::<u64>() * 10),
+    }
+}
+
+/// Slices written at the API server, and what the operator wrote there but for its Lease.
+fn written(audit: &Audit) -> (usize, usize) {
+    let slices = audit
+        .requests()
+        .iter()
+        .filter(|r| r.writes() && r.user == "admin")
+        .filter(|r| r.resource.starts_with("deviceslices"))
+        .count();
+    (slices, writes(audit).len())
+}
+
 async fn told(rig: &Rig, namespace: &str, wanted: DeviceCounts) -> (Duration, Value) {
     let begun = Instant::now();
     loop {
@@ -91,7 +128,7 @@ async fn told(rig: &Rig, namespace: &str, wanted: DeviceCounts) -> (Duration, Va
 async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     let rig = Rig::start().await;
     let namespace = rig.namespace().await;
-    let _operator = rig.operator("one", &[]).await;
+    let operator = rig.operator("one", &[("OPERATOR_STATUS_SECONDS", "5")]).await;
     rig.apply(&object(&namespace, "fleet", &spec())).await;
     rig.ready(&namespace, "fleet").await;
 
@@ -101,14 +138,23 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
         workers.push(Simulated::start(&rig, &namespace, n, &clock).await);
     }
     let all = i64::try_from(WORKERS * DEVICES).unwrap();
+    rig.quiet(Duration::from_secs(3)).await;
+    let before = used(operator.id());
+    let audit = rig.cluster.audit().since_now();
     workers.iter().enumerate().for_each(|(n, worker)| worker.send(n, 0, &clock));
     let first = turn(&mut workers).await;
     let (took, _) =
         told(&rig, &namespace, DeviceCounts { total: all, live: all, ..Default::default() }).await;
-    println!("all devices for the first time: {first} slices, summed up after {took:?}");
+    let (slices, own) = written(&audit);
+    println!(
+        "all devices for the first time: {slices} slices, {own} writes of the operator, \
+              right after {took:?}"
+    );
     assert_eq!(first, WORKERS * DEVICES / 250);
 
     // Five minutes in which every device goes on sending: nothing is written at all.
+    rig.quiet(Duration::from_secs(6)).await;
+    let audit = rig.cluster.audit().since_now();
     let mut steady = 0;
     for _ in 0..60 {
         clock.advance(Duration::from_secs(5));
@@ -116,20 +162,36 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
         steady += turn(&mut workers).await;
     }
     assert_eq!(steady, 0);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(written(&audit), (0, 0));
 
     // A thousand devices of all workers fall silent at once.
-    let mut writes = 0;
+    let audit = rig.cluster.audit().since_now();
+    let mut due = 0;
     for _ in 0..13 {
         clock.advance(Duration::from_secs(5));
         workers.iter().enumerate().for_each(|(n, worker)| worker.send(n, 50, &clock));
-        writes += turn(&mut workers).await;
+        due += turn(&mut workers).await;
     }
     let wanted =
         DeviceCounts { total: all, live: all - 1_000, offline: 1_000, ..Default::default() };
     let (took, parent) = told(&rig, &namespace, wanted).await;
-    println!("1,000 devices offline: {writes} slices, summed up after {took:?}");
+    let (slices, own) = written(&audit);
+    println!(
+        "1,000 devices offline: {slices} slices, {own} writes of the operator, right after \
+              {took:?}"
+    );
     // Each slice with a silent device once.
-    assert!(writes <= WORKERS * DEVICES / 250, "{writes}");
+    assert!(slices == due && slices <= WORKERS * DEVICES / 250, "{slices}");
+    assert!(own <= 5, "{own}");
+    for (state, wanted) in [("live", all - 1_000), ("offline", 1_000), ("failing", 0)] {
+        let series = format!(
+            "stream_processor_operator_devices{{name=\"fleet\",namespace=\"{namespace}\",\
+             state=\"{state}\"}}"
+        );
+        let wanted = f64::from(i32::try_from(wanted).unwrap());
+        assert_eq!(operator.metric(&series).await, Some(wanted), "{series}");
+    }
 
     let status_bytes = parent["status"].to_string().len();
     let parent_bytes = parent.to_string().len();
@@ -140,6 +202,16 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     assert_eq!(parent["status"]["deviceStatuses"].as_array().unwrap().len(), 100);
     assert!(status_bytes <= 64 * 1024 && largest <= 100 * 1024);
 
+    let now = used(operator.id());
+    println!(
+        "the operator: {} MiB resident ({} before, {} at most), {:?} of CPU for all of it",
+        now.resident_bytes >> 20,
+        before.resident_bytes >> 20,
+        now.most_resident_bytes >> 20,
+        now.cpu.saturating_sub(before.cpu)
+    );
+    assert!(now.most_resident_bytes < 256 << 20, "half of what its Deployment allows");
+
     // The slices go with their pods, and the sum with them.
     rig.cluster
         .kubectl(&["delete", "pods", "-n", &namespace, "--all", "--force", "--wait=false"])
@@ -147,6 +219,15 @@ async fn ten_thousand_devices_are_summed_up_in_small_objects_and_few_writes() {
     let begun = Instant::now();
     while !slices.list_metadata(&ListParams::default()).await.unwrap().items.is_empty() {
         assert!(begun.elapsed() < PATIENCE, "slices are left");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // Nothing is said of an object that is gone.
+    rig.processors(&namespace).delete("fleet", &DeleteParams::default()).await.expect("it goes");
+    let series = format!(
+        "stream_processor_operator_devices{{name=\"fleet\",namespace=\"{namespace}\",state=\"live\"}}"
+    );
+    while operator.metric(&series).await.is_some() {
+        assert!(begun.elapsed() < PATIENCE, "it is told of for ever");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use stream_processor::operator::kinds::Kind;
 
-use crate::rig::{PATIENCE, Rig, SYSTEM, object, spec, writes};
+use crate::proxy::{Fault, Proxy};
+use crate::rig::{PATIENCE, Rig, SYSTEM, USER, object, spec, writes};
 
 async fn holder(rig: &Rig, wanted: impl Fn(Option<&str>) -> bool) -> Option<String> {
     let leases: Api<Lease> = Api::namespaced(rig.client.clone(), SYSTEM);
@@ -69,4 +70,77 @@ async fn an_operator_of_one_namespace_leaves_the_others_alone() {
     let deployments = rig.children(Kind::Deployment, &other);
     assert!(deployments.get_opt("fleet-consumer").await.unwrap().is_none());
     assert!(rig.processors(&other).get("fleet").await.unwrap().status.is_none());
+}
+
+/// Scales the fleet up and down for a while.
+async fn churn(rig: &Rig, namespace: &str, for_so_long: Duration) {
+    let begun = Instant::now();
+    let mut replicas = 3;
+    while begun.elapsed() < for_so_long {
+        replicas = if replicas == 3 { 4 } else { 3 };
+        rig.change(namespace, "fleet", &json!({"spec": {"replicas": replicas}})).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_in_the_middle_of_its_work_writes_nothing_when_it_goes_on() {
+    let rig = Rig::start().await;
+    let namespace = rig.namespace().await;
+    let proxy = Proxy::start(&rig.cluster.url()).await;
+    let first = rig.operator_by(&proxy, "first", &[]).await;
+    holder(&rig, |holder| holder == Some("first")).await;
+    let (second, user) = rig.operator_as("second", &[]).await;
+    rig.apply(&object(&namespace, "fleet", &spec())).await;
+    rig.ready(&namespace, "fleet").await;
+    rig.quiet(Duration::from_secs(2)).await;
+
+    // It waits for the answer to its first write of several when it is stopped.
+    proxy
+        .disturb(Fault::Held, |seen| seen.method == "PATCH" && seen.path.contains("/deployments/"));
+    let more = json!({"spec": {"replicas": 3, "cleanup": {"schedule": "7 * * * *"}}});
+    rig.change(&namespace, "fleet", &more).await;
+    proxy.wait_for_struck(1).await;
+    first.signal(Signal::STOP);
+    holder(&rig, |holder| holder == Some("second")).await;
+    let more = json!({"spec": {"replicas": 4, "cleanup": {"schedule": "8 * * * *"}}});
+    rig.change(&namespace, "fleet", &more).await;
+    rig.ready(&namespace, "fleet").await;
+    rig.quiet(Duration::from_secs(2)).await;
+    let audit = rig.cluster.audit().since_now();
+    proxy.heal();
+    first.signal(Signal::CONT);
+    first.wait_until_said("stops its work").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(writes(&audit), [""; 0]);
+    let eight = |c: &kube::core::DynamicObject| c.data["spec"]["schedule"] == json!("8 * * * *");
+    rig.child(Kind::CronJob, &namespace, "fleet-cleanup", eight).await;
+
+    // Again and again while there is always something to write: at any time one of the two does.
+    let audit = rig.cluster.audit().since_now();
+    for (leader, standing_by) in [(&second, "first"), (&first, "second"), (&second, "first")] {
+        churn(&rig, &namespace, Duration::from_secs(2)).await;
+        leader.signal(Signal::STOP);
+        let changes = churn(&rig, &namespace, Duration::from_secs(10));
+        let taken = holder(&rig, |holder| holder == Some(standing_by));
+        tokio::join!(changes, taken);
+        leader.signal(Signal::CONT);
+        churn(&rig, &namespace, Duration::from_secs(2)).await;
+    }
+    rig.ready(&namespace, "fleet").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut leads = String::new();
+    let mut written = std::collections::BTreeMap::<String, usize>::new();
+    for request in audit.requests().into_iter().filter(|r| r.writes() && r.code < 400) {
+        if request.user != USER && request.user != user {
+            continue;
+        }
+        if request.resource.starts_with("leases") {
+            leads.clone_from(&request.user);
+        } else if !leads.is_empty() {
+            assert_eq!(request.user, leads, "{request} is written by one that does not lead");
+            *written.entry(request.user).or_default() += 1;
+        }
+    }
+    assert!(written.len() == 2 && written.values().all(|n| *n > 5), "{written:?}");
 }

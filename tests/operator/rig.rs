@@ -1,6 +1,6 @@
 //! A control plane with the definitions and the operator's rights, and operators as processes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,9 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use stream_processor::operator::crd::{StreamProcessor, definitions};
 use stream_processor::operator::kinds::Kind;
+use tempfile::NamedTempFile;
 use tokio::sync::OnceCell;
 
 use crate::cluster::ControlPlane;
+use crate::proxy::Proxy;
 
 /// How long what is promised may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,11 +31,14 @@ pub struct Rig {
     pub client: Client,
 }
 
+/// The definitions of this version, as JSON.
+pub fn current_definitions() -> Vec<Value> {
+    definitions().iter().map(|definition| serde_json::to_value(definition).unwrap()).collect()
+}
+
 /// Installs the definitions.
 async fn install(cluster: &ControlPlane) {
-    let text: Vec<String> =
-        definitions().iter().map(|d| serde_yaml::to_string(d).unwrap()).collect();
-    cluster.apply(text.join("---\n")).await;
+    cluster.apply(list_of(&current_definitions())).await;
     for kind in ["streamprocessors", "deviceslices"] {
         let name = format!("crd/{kind}.streamhub.microboxlabs.com");
         cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
@@ -48,6 +53,11 @@ pub async fn shared() -> &'static ControlPlane {
     let cluster = ControlPlane::shared().await;
     INSTALLED.get_or_init(|| install(cluster)).await;
     cluster
+}
+
+/// Several objects as one manifest.
+pub fn list_of(objects: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
 
 impl Rig {
@@ -76,6 +86,46 @@ impl Rig {
         let kubeconfig =
             self.cluster.service_account_kubeconfig(SYSTEM, "stream-processor-operator").await;
         Operator::start(&kubeconfig, identity, more)
+    }
+
+    /// The same under another account with the same rights, so that the audit log tells it apart;
+    /// gives its user as well.
+    pub async fn operator_as(&self, account: &str, more: &[(&str, &str)]) -> (Operator, String) {
+        let meta = json!({"name": account, "namespace": SYSTEM});
+        self.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})).await;
+        for (binding, kind) in [("RoleBinding", "Role"), ("ClusterRoleBinding", "ClusterRole")] {
+            let mut meta = meta.clone();
+            if kind == "ClusterRole" {
+                meta.as_object_mut().unwrap().remove("namespace");
+            }
+            let group = "rbac.authorization.k8s.io";
+            self.apply(&json!({
+                "apiVersion": format!("{group}/v1"), "kind": binding, "metadata": meta,
+                "roleRef": {"apiGroup": group, "kind": kind, "name": "stream-processor-operator"},
+                "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": SYSTEM}],
+            }))
+            .await;
+        }
+        let kubeconfig = self.cluster.service_account_kubeconfig(SYSTEM, account).await;
+        let user = format!("system:serviceaccount:{SYSTEM}:{account}");
+        (Operator::start(&kubeconfig, account, more), user)
+    }
+
+    /// The same by way of a proxy.
+    pub async fn operator_by(
+        &self,
+        proxy: &Proxy,
+        identity: &str,
+        more: &[(&str, &str)],
+    ) -> Operator {
+        let kubeconfig =
+            self.cluster.service_account_kubeconfig(SYSTEM, "stream-processor-operator").await;
+        let mut value: Value =
+            serde_json::from_str(&std::fs::read_to_string(&kubeconfig).unwrap()).unwrap();
+        value["clusters"][0]["cluster"] = json!({"server": proxy.url});
+        let by_proxy = kubeconfig.with_extension(format!("{identity}.by-proxy"));
+        std::fs::write(&by_proxy, value.to_string()).unwrap();
+        Operator::start(&by_proxy, identity, more)
     }
 
     /// Applies an object.
@@ -209,10 +259,11 @@ pub fn object(namespace: &str, name: &str, spec: &Value) -> Value {
 /// An operator's process; killed when it is dropped.
 pub struct Operator {
     process: Child,
+    log: NamedTempFile,
 }
 
 impl Operator {
-    fn start(kubeconfig: &PathBuf, identity: &str, more: &[(&str, &str)]) -> Self {
+    pub fn start(kubeconfig: &Path, identity: &str, more: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stream-processor"));
         command.arg("operator").env_clear();
         command.env("KUBECONFIG", kubeconfig).env("OPERATOR_IDENTITY", identity);
@@ -221,10 +272,47 @@ impl Operator {
         command.env("METRICS_ADDRESS", "127.0.0.1").env("METRICS_PORT", "0");
         command.env("LOG_FORMAT", "json").env("LOG_LEVEL", "INFO");
         command.envs(more.iter().copied());
-        if std::env::var_os("OPERATOR_LOG").is_none() {
-            command.stderr(Stdio::null());
+        let log = NamedTempFile::new().expect("a file");
+        command.stderr(log.reopen().expect("a file"));
+        Self { process: command.stdin(Stdio::null()).spawn().expect("it starts"), log }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has logged, a line of JSON each.
+    pub fn log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.log.path()).expect("its log");
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The lines that say this.
+    pub fn said(&self, sentence: &str) -> Vec<Value> {
+        let says = |line: &Value| line["message"].as_str().is_some_and(|m| m.contains(sentence));
+        self.log().into_iter().filter(says).collect()
+    }
+
+    /// Waits until it has said this.
+    pub async fn wait_until_said(&self, sentence: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            if let Some(line) = self.said(sentence).pop() {
+                return line;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{sentence:?} is not in {:#?}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Self { process: command.stdin(Stdio::null()).spawn().expect("it starts") }
+    }
+
+    /// The value of a metric, by its name with its labels; none if there is no such series.
+    pub async fn metric(&self, series: &str) -> Option<f64> {
+        let served = self.wait_until_said("metrics and health are served").await;
+        let url = format!("http://{}/metrics", served["address"].as_str().expect("an address"));
+        let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map(|value| value.parse().expect("a number"))
     }
 
     /// Asks it to stop and waits until it has.
@@ -241,6 +329,8 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
+        // Shown when its test fails.
+        self.log().iter().for_each(|line| println!("{line}"));
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -160,6 +160,31 @@ async fn a_clean_up_killed_at_any_instant_comes_to_the_same_end_the_next_time() 
     }
 }
 
+/// The first to come to the device is not the one that is killed every time: then it has done
+/// all, and the other nothing.
+#[tokio::test]
+async fn a_clean_up_killed_at_any_instant_beside_another_comes_to_the_same_end() {
+    let (rig, now) = eventful().await;
+    let unbroken = crate::store_fixture::roomy_base();
+    copy(rig.path(), unbroken.path());
+    assert!(!run_child(unbroken.path(), now, "", false));
+    let end = stored(unbroken.path());
+    let mut killed = 0;
+    for point in every_instant() {
+        let base = crate::store_fixture::roomy_base();
+        copy(rig.path(), base.path());
+        let mut doomed = child(base.path(), now, &point, false);
+        let mut doomed = doomed.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        while doomed.try_wait().unwrap().is_none() {
+            assert!(!run_child(base.path(), now, "", false), "{point}");
+        }
+        killed += usize::from(was_killed(&doomed.wait_with_output().unwrap()));
+        assert!(!run_child(base.path(), now, "", false), "{point}");
+        assert_same(&stored(base.path()), &end, &point);
+    }
+    assert!(killed > 0, "none was ever killed");
+}
+
 /// Says which files differ, and no more.
 fn assert_same(left: &BTreeMap<PathBuf, String>, right: &BTreeMap<PathBuf, String>, what: &str) {
     let all: BTreeSet<_> = left.keys().chain(right.keys()).collect();

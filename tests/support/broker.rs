@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use pulsar::compression::{Compression, CompressionZstd};
+use pulsar::consumer::{InitialPosition, Message as ConsumedMessage};
 use pulsar::producer::{Message, ProducerOptions};
 use pulsar::routing_policy::RoutingPolicy;
-use pulsar::{Producer, Pulsar, TokioExecutor};
+use pulsar::{Consumer, ConsumerOptions, Producer, Pulsar, TokioExecutor};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -212,6 +214,27 @@ impl Broker {
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
         assert!(status.is_success(), "{url}: {status} {text}");
+    }
+
+    /// Every message that a topic holds, to its end; none if there is no such topic.
+    pub async fn everything_on(&self, topic: &str) -> Vec<ConsumedMessage<Vec<u8>>> {
+        let inner = self.ask(&format!("{}/internalStats", path(topic))).await;
+        let entries = inner.and_then(|inner| inner["numberOfEntries"].as_u64()).unwrap_or(0);
+        if entries == 0 {
+            return Vec::new();
+        }
+        let options = ConsumerOptions::default().with_initial_position(InitialPosition::Earliest);
+        let client = self.client().await;
+        let built = client.consumer().with_topic(topic).with_subscription("look");
+        let built = built.with_options(options.durable(false)).build().await;
+        let mut consumer: Consumer<Vec<u8>, TokioExecutor> = built.expect("a consumer");
+        let mut messages = Vec::new();
+        while (messages.len() as u64) < entries {
+            let message = tokio::time::timeout(Duration::from_secs(20), consumer.next()).await;
+            let message = message.expect("what the topic holds comes");
+            messages.push(message.expect("a message").expect("no error"));
+        }
+        messages
     }
 
     /// A client of the broker.

@@ -2,10 +2,9 @@
 //! that is published again, at once or much later, and an event that overtakes its file. They
 //! keep a ledger of all that they published: what a checker compares with.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pulsar::producer::{Message, ProducerOptions};
@@ -16,9 +15,10 @@ use rand_chacha::ChaCha8Rng;
 use stream_processor::demo::Scene;
 use stream_processor::demo::feed::{frame_message, frame_path};
 use stream_processor::model::{Clock, DeviceKey, EventId, SystemClock, UtcMillis};
-use tokio::task::JoinSet;
 
 use super::broker::Broker;
+use super::filming::Fleet;
+use super::oracle::ledger::{Ledger, Published};
 
 /// How far apart a camera's frames are.
 pub const INTERVAL_MILLIS: i64 = 500;
@@ -26,25 +26,6 @@ pub const INTERVAL_MILLIS: i64 = 500;
 const BATCH: u32 = 2;
 /// How many different pictures there are.
 const PICTURES: usize = 12;
-
-/// Names an entry within a broker: ledger and entry.
-pub type Entry = (i64, i64);
-
-/// One published frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    pub device: DeviceKey,
-    pub event_id: EventId,
-}
-
-/// All that was published.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    /// Each event once, a device's in capture order.
-    pub events: Vec<Published>,
-    /// What each entry holds. An entry may be delivered before it is noted here.
-    pub entries: BTreeMap<Entry, Vec<Published>>,
-}
 
 /// What a fleet is like.
 #[derive(Clone, Debug)]
@@ -59,22 +40,11 @@ pub struct FleetPlan {
     pub backlog_step: i64,
 }
 
-/// Running cameras.
-pub struct Fleet {
-    pub devices: Vec<DeviceKey>,
-    ledger: Arc<Mutex<Ledger>>,
-    stop: Arc<AtomicBool>,
-    tasks: JoinSet<()>,
-}
-
 impl Fleet {
     /// Starts the cameras of `plan`, which write below `base` and publish to `topic`.
     pub async fn start(broker: &Broker, topic: &str, base: &Path, plan: &FleetPlan) -> Self {
         let pictures: Arc<[Vec<u8>]> = pictures(plan.seed).into();
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        let mut devices = Vec::new();
+        let mut fleet = Self::default();
         for number in 0..plan.cameras {
             let name = format!("camera-{number:02}");
             let device = DeviceKey::new(plan.client, &name).expect("a device's name");
@@ -88,27 +58,15 @@ impl Fleet {
                 producer: producer(broker, topic, batches).await,
                 batches,
                 rng: ChaCha8Rng::seed_from_u64(plan.seed ^ u64::from(number) << 32),
-                ledger: Arc::clone(&ledger),
+                ledger: Arc::clone(&fleet.shared_ledger),
                 late_copies: Vec::new(),
                 taken: 0,
             };
             let backlog = plan.backlog_step * i64::from(number);
-            tasks.spawn(camera.run(backlog, Arc::clone(&stop)));
-            devices.push(device);
+            fleet.tasks.spawn(camera.run(backlog, Arc::clone(&fleet.stopping)));
+            fleet.devices.push(device);
         }
-        Self { devices, ledger, stop, tasks }
-    }
-
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stops the cameras; what they have begun they publish.
-    pub async fn stop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("no camera has panicked");
-        }
+        fleet
     }
 }
 
@@ -139,7 +97,7 @@ struct Camera {
     rng: ChaCha8Rng,
     ledger: Arc<Mutex<Ledger>>,
     /// Messages that are published again at a later turn.
-    late_copies: Vec<(u32, Published, Vec<u8>)>,
+    late_copies: Vec<(u32, Arc<Published>, Vec<u8>)>,
     taken: u32,
 }
 
@@ -164,7 +122,7 @@ impl Camera {
     }
 
     /// Takes the frame of `at` and writes it, or has it written after its event.
-    async fn take(&mut self, at: UtcMillis) -> (Published, Vec<u8>) {
+    async fn take(&mut self, at: UtcMillis) -> (Arc<Published>, Vec<u8>) {
         self.taken += 1;
         let id =
             format!("{}-{:06}-{:08x}", self.device.device, self.taken, self.rng.random::<u32>());
@@ -185,19 +143,25 @@ impl Camera {
         } else {
             write.await.expect("a frame is written");
         }
-        let published = Published { device: self.device.clone(), event_id };
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).events.push(published.clone());
+        let published = Arc::new(Published {
+            device: self.device.clone(),
+            event_id,
+            captured_at: at,
+            published_at: SystemClock.now(),
+        });
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.events.push(Arc::clone(&published));
         (published, message)
     }
 
     /// Publishes some of the messages again, now and at a later turn.
-    async fn publish_copies(&mut self, batch: &[(Published, Vec<u8>)]) {
+    async fn publish_copies(&mut self, batch: &[(Arc<Published>, Vec<u8>)]) {
         if self.rng.random_bool(0.04) {
             self.publish(batch).await;
         }
         if self.rng.random_bool(0.04) {
             let when = self.taken + self.rng.random_range(4..24);
-            self.late_copies.extend(batch.iter().map(|(p, m)| (when, p.clone(), m.clone())));
+            self.late_copies.extend(batch.iter().map(|(p, m)| (when, Arc::clone(p), m.clone())));
         }
         let taken = self.taken;
         let due: Vec<_> = self
@@ -210,7 +174,7 @@ impl Camera {
         }
     }
 
-    async fn publish(&mut self, batch: &[(Published, Vec<u8>)]) {
+    async fn publish(&mut self, batch: &[(Arc<Published>, Vec<u8>)]) {
         let mut receipts = Vec::new();
         for (published, payload) in batch {
             let message = Message {
@@ -228,7 +192,7 @@ impl Camera {
             let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             let entry =
                 ledger.entries.entry((number(id.ledger_id), number(id.entry_id))).or_default();
-            entry.push(published.clone());
+            entry.push(Arc::clone(published));
         }
     }
 }

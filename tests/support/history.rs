@@ -18,6 +18,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use parse::{Listed, Version};
+use stream_processor::model::{Clock, SystemClock, UtcMillis};
 
 /// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum Rule {
 pub struct Breach {
     /// In which version, counted from 0 in the order fed.
     pub version: usize,
+    /// When it was found.
+    pub seen_at: UtcMillis,
     pub rule: Rule,
     pub detail: String,
 }
@@ -80,6 +83,8 @@ pub struct HistoryChecker {
     sizes: BTreeMap<String, u64>,
     /// Every segment ever listed, in order.
     listed: Vec<Listed>,
+    /// When each version was seen, and the time that it shows last.
+    progress: Vec<(UtcMillis, UtcMillis)>,
     breaches: Vec<Breach>,
 }
 
@@ -104,12 +109,18 @@ impl HistoryChecker {
         &self.listed
     }
 
+    /// When each version was seen, and until when its pictures last, by the cameras' clocks.
+    pub fn progress(&self) -> &[(UtcMillis, UtcMillis)] {
+        &self.progress
+    }
+
     pub fn breaches(&self) -> &[Breach] {
         &self.breaches
     }
 
     fn breach(&mut self, rule: Rule, detail: String) {
-        self.breaches.push(Breach { version: self.versions, rule, detail });
+        let seen_at = SystemClock.now();
+        self.breaches.push(Breach { version: self.versions, seen_at, rule, detail });
     }
 
     /// Judges the next version; the same text again is no version.
@@ -120,6 +131,11 @@ impl HistoryChecker {
         self.last_text = text.to_owned();
         match parse::parse(text) {
             Ok(version) => {
+                if let (Some(starts), Some(last)) = (version.starts(), version.segments.last()) {
+                    let lasts = i64::try_from(last.duration_millis).unwrap_or(i64::MAX);
+                    let end = starts.last().map(|start| UtcMillis(start.saturating_add(lasts)));
+                    self.progress.extend(end.map(|end| (SystemClock.now(), end)));
+                }
                 self.judge_alone(&version);
                 match self.last.take() {
                     Some(before) => self.judge_step(&before, &version),
@@ -265,7 +281,7 @@ impl HistoryChecker {
         self
     }
 
-    /// Judges the timestamps in the media files of all segments ever listed, by ffprobe.
+    /// Decodes the media files of all segments ever listed and judges their timestamps.
     pub fn check_media(&mut self) {
         let Some(folder) = self.folder.clone() else { return };
         for detail in media::judge(&folder, &self.listed) {

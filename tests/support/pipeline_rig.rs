@@ -18,7 +18,7 @@ use stream_processor::encode::{
     Caption, EncodeError, EncodeJob, EncodeOutcome, FrameFault, RejectedFrame,
 };
 use stream_processor::media::Playback;
-use stream_processor::media::timeline::{PictureSize, TimelineSettings};
+use stream_processor::media::timeline::{PictureSize, SegmentPlan, TimelineSettings};
 use stream_processor::model::{ClaimedIds, Clock, DeviceKey, EventId, ManualClock, UtcMillis};
 use stream_processor::pipeline::accumulator::{AccumulatorSettings, HeldFrame};
 use stream_processor::pipeline::attempt::Stages;
@@ -93,7 +93,8 @@ impl Encode for StubEncoder {
             default_interval_millis: 5_000,
             encoding: 1,
         };
-        let media = |captured_at| Bytes::from(format!("segment of {captured_at}"));
+        let media =
+            |_: &SegmentPlan, captured_at| (Bytes::from(format!("segment of {captured_at}")), None);
         let (segments, timeline) = planned(&job, &good, SIZE, settings, media);
         let rejected = |frame| {
             let detail = "the test says so".into();

@@ -27,12 +27,18 @@ impl Place {
     #[allow(dead_code, reason = "not every test binary has a folder")]
     pub fn folder() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let base = folder.path().to_owned();
+        let place = Self::at(folder.path());
+        Self { _folder: Some(folder), ..place }
+    }
+
+    /// A folder that is there already.
+    #[allow(dead_code, reason = "not every test binary has a folder")]
+    pub fn at(base: &Path) -> Self {
         Self {
             variables: vec![("STORAGE_BASE_PATH", base.display().to_string())],
-            store: Store::at(&base, StoreSettings::default()).expect("the storage"),
-            base,
-            _folder: Some(folder),
+            store: Store::at(base, StoreSettings::default()).expect("the storage"),
+            base: base.to_owned(),
+            _folder: None,
         }
     }
 

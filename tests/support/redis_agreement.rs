@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, AsyncConnectionConfig};
 use serde_json::{Value, json};
 use stream_processor::model::DeviceKey;
 use stream_processor::store::{DeviceState, Store};
@@ -19,7 +19,12 @@ const DAY_SECS: i64 = 86_400;
 /// A connection of the test's own.
 pub async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("an address");
-    client.get_multiplexed_async_connection().await.expect("Redis answers")
+    // A machine that is busy answers late.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+    connected.expect("Redis answers")
 }
 
 /// Waits until Redis holds exactly what the storage says of all devices.

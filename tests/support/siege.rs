@@ -1,21 +1,27 @@
 //! One fleet, one topic, one storage, and workers that are killed one after the other.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+#[path = "siege_figures.rs"]
+mod figures;
+
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use stream_processor::model::{Clock, SystemClock};
 use stream_processor::store::layout::hls_folder;
 
 use super::broker::Broker;
-use super::camera::{Fleet, FleetPlan};
+use super::camera::FleetPlan;
+use super::filming::Fleet;
 use super::history::watch::Watcher;
+use super::oracle;
+use super::oracle::acks::Reckoning;
 use super::place::Place;
-use super::reckoning::Reckoning;
 use super::worker::{self, Worker};
+use figures::Figures;
 
 const SUBSCRIPTION: &str = "stream-processor";
 
@@ -28,7 +34,8 @@ pub enum Life {
     Point(&'static str),
     /// Two at a time: one is killed at any instant, the other goes on for a while.
     PairOneKilled,
-    /// Two at a time: one kills itself at a named instant, the other goes on for a while.
+    /// Two at a time: whoever comes to a named instant first kills itself there, and the other
+    /// goes on for a while, or until it comes there.
     PairOneAtPoint(&'static str),
     /// Two at a time: one is told to leave, the other goes on for a while.
     PairOneLeaves,
@@ -46,48 +53,6 @@ pub struct SiegePlan {
     /// 0 for a plain topic.
     pub partitions: u32,
     pub container: &'static str,
-}
-
-/// What was done, for the reader of the log.
-#[derive(Debug, Default)]
-pub struct Figures {
-    kills: BTreeMap<&'static str, u32>,
-    published: usize,
-    entries: usize,
-    committed: usize,
-    segments: usize,
-    duplicates: usize,
-    versions: usize,
-    acks_checked: usize,
-    seconds: f64,
-}
-
-impl Figures {
-    pub fn kills(&self) -> u32 {
-        self.kills.values().sum()
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kills: Vec<_> =
-            self.kills.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        write!(
-            f,
-            "kills={} ({}) published={} in {} entries committed={} segments={} \
-             duplicates_dropped={} playlist_versions={} acks_checked={} seconds={:.0}",
-            self.kills(),
-            kills.join(", "),
-            self.published,
-            self.entries,
-            self.committed,
-            self.segments,
-            self.duplicates,
-            self.versions,
-            self.acks_checked,
-            self.seconds,
-        )
-    }
 }
 
 /// A running one.
@@ -197,11 +162,8 @@ impl<'a> Siege<'a> {
                 self.kill("left of a pair", second).await;
             }
             Life::PairOneAtPoint(point) => {
-                let first = self.start_with(point);
-                let second = self.start("");
-                self.dies_at(point, first).await;
-                self.wait_a_little(300..2_000).await;
-                self.kill("left of a pair", second).await;
+                let pair = [self.start_with(point), self.start_with(point)];
+                self.one_dies_at(point, pair).await;
             }
             Life::PairOneLeaves => {
                 let mut first = self.start("");
@@ -228,14 +190,30 @@ impl<'a> Siege<'a> {
         self.count_out(&worker).await;
     }
 
+    async fn one_dies_at(&mut self, point: &'static str, mut pair: [Worker; 2]) {
+        let begun = Instant::now();
+        while pair.iter_mut().all(|worker| worker.ended().is_none()) {
+            let waits = begun.elapsed() < Duration::from_secs(60);
+            assert!(waits, "neither dies at {point}\n{}", pair[0].log_end());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if pair[0].ended().is_none() {
+            pair.reverse();
+        }
+        let [first, mut second] = pair;
+        self.dies_at(point, first).await;
+        self.wait_a_little(300..2_000).await;
+        match second.ended() {
+            None => self.kill("left of a pair", second).await,
+            Some(_) => self.dies_at(point, second).await,
+        }
+    }
+
     async fn count_out(&mut self, worker: &Worker) {
         self.figures.duplicates += worker.duplicates();
-        let too_early = self.reckoning.no_ack_before_its_commit(&self.fleet).await;
-        assert!(
-            too_early.is_empty(),
-            "acknowledged, not committed: {too_early:?}\n{}",
-            self.warnings()
-        );
+        let too_early = self.reckoning.no_ack_before_its_commit(|| self.fleet.ledger()).await;
+        let too_early = too_early.expect("the broker and the storage answer");
+        oracle::assert_none(&too_early, &self.warnings());
     }
 
     /// The cameras stop, and a worker that nobody kills does what is left.
@@ -282,10 +260,11 @@ impl<'a> Siege<'a> {
     }
 
     async fn everything_is_there(&self) {
-        self.reckoning.all_acked(&self.fleet).await;
-        self.reckoning.each_event_once_in_order(&self.fleet).await;
-        let dead_letters = self.reckoning.dead_letters().await;
-        assert_eq!(dead_letters, 0, "frames were parked\n{}", self.warnings());
+        let published = self.fleet.ledger().by_device();
+        let mut findings = self.reckoning.frames(&published).await;
+        let acked = self.reckoning.acked().await.expect("the topic's inner figures");
+        findings.extend(oracle::acks::owed(&self.fleet.ledger(), &acked, SystemClock.now()));
+        oracle::assert_none(&findings, &self.warnings());
     }
 
     /// The subscription is rewound to the beginning, once with no worker, of which the first
@@ -337,7 +316,11 @@ impl<'a> Siege<'a> {
     pub async fn end(mut self) -> Figures {
         self.say("the media are looked at");
         let folders: Vec<_> = self.fleet.devices.iter().map(|device| self.hls(device)).collect();
-        let histories = self.reckoning.histories(&self.fleet).await;
+        let mut committed = 0;
+        for device in &self.fleet.devices {
+            let records = self.reckoning.records(device).await;
+            committed += records.iter().map(|record| record.frames.len()).sum::<usize>();
+        }
         let watched = std::mem::take(&mut self.watchers).into_iter().zip(folders);
         let checks: Vec<_> = watched
             .map(|(watcher, folder)| {
@@ -362,7 +345,7 @@ impl<'a> Siege<'a> {
         Figures {
             published: events,
             entries,
-            committed: histories.values().map(Vec::len).sum(),
+            committed,
             acks_checked: self.reckoning.entries_checked,
             seconds: self.begun.elapsed().as_secs_f64(),
             ..self.figures

@@ -1,17 +1,16 @@
 //! A file system of a few MiB, in memory, that a test may fill or make read-only.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// What takes the room that is left.
-const BALLAST: &str = ".ballast";
-
 /// It is unmounted when it is dropped.
-pub struct SmallDisk(TempDir);
+pub struct SmallDisk {
+    folder: TempDir,
+    size_kib: u32,
+}
 
 impl SmallDisk {
     /// Mounts one; none where this process may not mount, as in most containers: a test has
@@ -23,25 +22,35 @@ impl SmallDisk {
         if !mounted {
             eprintln!("not tested: this process may not mount a file system");
         }
-        mounted.then_some(Self(folder))
+        mounted.then_some(Self { folder, size_kib })
     }
 
     /// The folder that it is mounted at.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
-    /// Takes all the room that is left.
+    /// Leaves no room: it is as large now as what is on it.
     pub fn fill(&self) {
-        let mut ballast = File::create(self.path().join(BALLAST)).expect("a file");
-        for size in [64 * 1_024, 1_024, 1] {
-            while ballast.write_all(&vec![0; size]).is_ok() {}
+        let begun = Instant::now();
+        loop {
+            let disk = rustix::fs::statvfs(self.path()).expect("its figures");
+            let taken_kib = (disk.f_blocks - disk.f_bfree) * disk.f_frsize / 1_024;
+            // Somebody may have written since, so that it cannot be as small.
+            if self.resize(taken_kib) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "it cannot be made smaller");
         }
     }
 
-    /// Gives it back.
+    /// Gives the room back.
     pub fn make_room(&self) {
-        std::fs::remove_file(self.path().join(BALLAST)).expect("the ballast");
+        assert!(self.resize(self.size_kib.into()), "it cannot be made larger");
+    }
+
+    fn resize(&self, size_kib: u64) -> bool {
+        run(&["mount", "-o", &format!("remount,size={size_kib}k")], self.path())
     }
 
     /// Takes no more writes, or takes them again.

@@ -1,10 +1,13 @@
 //! The real worker, as a process that a test may kill.
+#![allow(dead_code)] // Each test binary uses its own part of it.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a worker may take to reach a named instant, or to leave.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,17 +28,25 @@ pub struct Worker {
 impl Worker {
     /// Starts one with these variables, in `folder`, where its log is kept.
     pub fn start(folder: &Path, name: &str, variables: &[(&str, String)], points: &str) -> Self {
-        let file = File::create(log_file(folder, name)).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_stream-processor"))
+        let program = Path::new(env!("CARGO_BIN_EXE_stream-processor"));
+        let mut command = Command::new(program);
+        command
             .arg("consumer")
-            .current_dir(folder)
             .env_clear()
             .envs(variables.iter().map(|(variable, value)| (variable, value)))
+            .env("FAILPOINTS", points);
+        Self::run(command, folder, name)
+    }
+
+    /// Runs a worker's command, in `folder`, where its log is kept.
+    pub fn run(mut command: Command, folder: &Path, name: &str) -> Self {
+        let file = File::create(log_file(folder, name)).expect("a log file");
+        let child = command
+            .current_dir(folder)
             .env("PULSAR_CONSUMER_NAME", name)
             .env("METRICS_ENABLED", "false")
             .env("LOG_FORMAT", "human")
             .env("LOG_LEVEL", "info,stream_processor::pipeline::report=debug")
-            .env("FAILPOINTS", points)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log file"))
             .stderr(file)
@@ -46,7 +57,7 @@ impl Worker {
 
     /// Kills it as `kill -9` does; it must not have ended by itself.
     pub fn kill(&mut self) {
-        let ended = self.child.try_wait().expect("the worker can be waited for");
+        let ended = self.ended();
         assert!(ended.is_none(), "{} ended by itself: {ended:?}\n{}", self.name, self.log_end());
         self.child.kill().expect("the worker is killed");
         self.child.wait().expect("the worker is gone");
@@ -61,11 +72,25 @@ impl Worker {
         begun.elapsed()
     }
 
+    /// Its process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the worker can be waited for")
+    }
+
+    /// Sends its process a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("a signal");
+    }
+
     /// Tells it to leave; it must do so in order.
     pub async fn leave(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        self.signal(Signal::TERM);
         let status = self.ends("SIGTERM").await;
         assert!(status.success(), "{}: {status}\n{}", self.name, self.log_end());
     }
@@ -73,7 +98,7 @@ impl Worker {
     async fn ends(&mut self, what: &str) -> ExitStatus {
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("the worker can be waited for") {
+            if let Some(status) = self.ended() {
                 return status;
             }
             let said = || self.log_end();

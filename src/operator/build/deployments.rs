@@ -83,7 +83,7 @@ pub fn offline_checker(inputs: &Inputs<'_>) -> Deployment {
         args: vec!["offline-checker".into(), "--continuous".into()],
         groups: UpkeepSettings::GROUPS,
         resources: upkeep(inputs),
-        talks_to_cluster: false,
+        talks_to_cluster: true,
         serves_metrics: true,
         stop_secs: CHECKER_STOP_SECS,
     };

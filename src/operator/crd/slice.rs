@@ -1,4 +1,4 @@
-//! `DeviceSlice`: how some of the devices of one worker are.
+//! `DeviceSlice`: how some of the devices of one worker are, or some that are offline.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::DeviceState;
 
-/// How at most 250 devices of one worker are. Written by that worker when a device changes its
-/// state, and removed with its pod.
+/// How at most 250 devices of one worker are, or devices that the offline checker has found offline.
+/// Written by that pod when a device changes its state, and removed with it.
 #[allow(clippy::duplicated_attributes)] // Columns of the same type are no duplicates.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[kube(
@@ -22,7 +22,7 @@ use super::DeviceState;
     no_spec,
     derive = "PartialEq",
     derive = "Default",
-    doc = "How at most 250 devices of one worker are. Written by that worker when a device changes its state, and removed with its pod.",
+    doc = "How at most 250 devices of one worker are, or devices that the offline checker has found offline. Written by that pod when a device changes its state, and removed with it.",
     printcolumn(name = "Processor", type_ = "string", json_path = ".processor"),
     printcolumn(name = "Devices", type_ = "integer", json_path = ".counts.total"),
     printcolumn(name = "Live", type_ = "integer", json_path = ".counts.live"),
@@ -33,7 +33,7 @@ use super::DeviceState;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceSliceFields {
-    /// The StreamProcessor that the worker belongs to.
+    /// The StreamProcessor that the pod belongs to.
     #[schemars(length(max = 253))]
     pub processor: String,
     /// How the worker itself is; in its first slice only.

@@ -44,6 +44,21 @@ pub enum DeviceState {
     Live,
 }
 
+impl DeviceState {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 4] = [Self::Failing, Self::Offline, Self::Late, Self::Live];
+
+    /// As it stands in objects and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Offline => "offline",
+            Self::Late => "late",
+            Self::Live => "live",
+        }
+    }
+}
+
 /// How many devices are how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -61,6 +76,16 @@ pub struct DeviceCounts {
 }
 
 impl DeviceCounts {
+    /// How many are so.
+    pub fn of(&self, state: DeviceState) -> i64 {
+        match state {
+            DeviceState::Live => self.live,
+            DeviceState::Late => self.late,
+            DeviceState::Offline => self.offline,
+            DeviceState::Failing => self.failing,
+        }
+    }
+
     /// Counts one more.
     pub fn count(&mut self, state: DeviceState) {
         self.total += 1;

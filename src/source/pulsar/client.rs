@@ -23,7 +23,7 @@ use super::PulsarError;
 use super::settings::{PulsarAuth, PulsarSettings};
 
 pub(super) type Client = Pulsar<TokioExecutor>;
-pub(super) type LaneConsumer = Consumer<Vec<u8>, TokioExecutor>;
+pub(super) type CrateConsumer = Consumer<Vec<u8>, TokioExecutor>;
 
 /// Messages that the broker may have on their way to one consumer. Few, for they may be large,
 /// but not fewer: one lane took 12,000 messages a second with 512, and 2,400 with 128.
@@ -73,11 +73,11 @@ impl Clients {
     }
 
     /// Opens the consumer of one partition.
-    pub(super) async fn open_consumer(&self, topic: &str) -> Result<LaneConsumer, PulsarError> {
+    pub(super) async fn open_consumer(&self, topic: &str) -> Result<CrateConsumer, PulsarError> {
         let settings = Arc::clone(&self.settings);
         let topic = topic.to_owned();
         self.with("open a consumer", |client| async move {
-            let consumer: LaneConsumer = client
+            let consumer: CrateConsumer = client
                 .consumer()
                 .with_topic(&topic)
                 .with_subscription(&settings.subscription)

@@ -2,7 +2,6 @@
 //! settlements to the lane they belong to.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
@@ -12,13 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::PulsarError;
-use super::admin::PulsarAdmin;
-use super::client::Clients;
-use super::dead_letter::DeadLetters;
 use super::health::HealthCells;
 use super::lane::{Equipment, Lane, Order};
-use super::lane_state::ParkJob;
+use super::ports::{Broker, ParkJob};
 use super::settings::PulsarSettings;
 use crate::model::Backoff;
 use crate::source::{Delivery, DeliveryId, Settlement};
@@ -28,9 +23,9 @@ struct LaneHandle {
     orders: mpsc::UnboundedSender<Order>,
 }
 
-pub(super) struct Keeper {
+pub(super) struct Keeper<B> {
     settings: Arc<PulsarSettings>,
-    clients: Arc<Clients>,
+    broker: Arc<B>,
     health: Arc<HealthCells>,
     deliveries: mpsc::Sender<Delivery>,
     settlements: mpsc::UnboundedReceiver<Settlement>,
@@ -44,8 +39,9 @@ pub(super) struct Keeper {
     parks_open: usize,
 }
 
-impl Keeper {
+impl<B: Broker> Keeper<B> {
     pub(super) fn new(
+        broker: Arc<B>,
         settings: Arc<PulsarSettings>,
         health: Arc<HealthCells>,
         deliveries: mpsc::Sender<Delivery>,
@@ -54,9 +50,10 @@ impl Keeper {
     ) -> Self {
         let (parking, jobs) = mpsc::unbounded_channel();
         let (parked_tx, parked) = mpsc::unbounded_channel();
-        let dead_letters = DeadLetters::new(Arc::clone(&settings), jobs, parked_tx);
+        let parker = Arc::clone(&broker);
+        let dead_letters = tokio::spawn(async move { parker.park(jobs, parked_tx).await });
         Self {
-            clients: Arc::new(Clients::new(Arc::clone(&settings))),
+            broker,
             settings,
             health,
             deliveries,
@@ -66,21 +63,23 @@ impl Keeper {
             parked,
             lanes: Vec::new(),
             tasks: JoinSet::new(),
-            dead_letters: AbortOnDropHandle::new(tokio::spawn(dead_letters.run())),
+            dead_letters: AbortOnDropHandle::new(dead_letters),
             parks_open: 0,
         }
     }
 
     /// Runs until the source is closed.
     pub(super) async fn run(mut self) {
-        let advice = AbortOnDropHandle::new(tokio::spawn(advise(Arc::clone(&self.settings))));
+        let broker = Arc::clone(&self.broker);
+        let advice = AbortOnDropHandle::new(tokio::spawn(async move { broker.advise().await }));
         let (count_tx, mut counts) = mpsc::channel(1);
         let counting =
-            count_partitions(Arc::clone(&self.settings), Arc::clone(&self.clients), count_tx);
+            count_partitions(Arc::clone(&self.settings), Arc::clone(&self.broker), count_tx);
         let counting = AbortOnDropHandle::new(tokio::spawn(counting));
         let closing = self.closing.clone();
         loop {
             tokio::select! {
+                biased;
                 () = closing.cancelled() => break,
                 Some(settlement) = self.settlements.recv() => self.carry(settlement),
                 Some(id) = self.parked.recv() => self.tell_parked(id),
@@ -117,7 +116,7 @@ impl Keeper {
             let (orders, order_rx) = mpsc::unbounded_channel();
             let equipment = Equipment {
                 settings: Arc::clone(&self.settings),
-                clients: Arc::clone(&self.clients),
+                broker: Arc::clone(&self.broker),
                 health: Arc::clone(&self.health),
                 deliveries: self.deliveries.clone(),
                 parking: self.parking.clone(),
@@ -190,15 +189,15 @@ impl Keeper {
 }
 
 /// Asks for the number of partitions for ever: 0 is a topic without.
-async fn count_partitions(
+async fn count_partitions<B: Broker>(
     settings: Arc<PulsarSettings>,
-    clients: Arc<Clients>,
+    broker: Arc<B>,
     counts: mpsc::Sender<u32>,
 ) {
     let timings = &settings.timings;
     let mut backoff = Backoff::new(timings.backoff_min, timings.backoff_max);
     loop {
-        match ask_partitions(&settings, &clients).await {
+        match broker.count_partitions().await {
             Ok(count) => {
                 backoff.reset();
                 if counts.send(count).await.is_err() {
@@ -212,34 +211,6 @@ async fn count_partitions(
                 warn!(topic = %settings.topic, %error, retry_millis, "cannot ask for partitions");
                 sleep(pause).await;
             }
-        }
-    }
-}
-
-async fn ask_partitions(settings: &PulsarSettings, clients: &Clients) -> Result<u32, PulsarError> {
-    let topic = settings.topic.clone();
-    clients
-        .with("ask for the number of partitions", |client| async move {
-            client.lookup_partitioned_topic_number(topic).await
-        })
-        .await
-}
-
-/// Looks once for settings of the topic that lose data, and says so.
-async fn advise(settings: Arc<PulsarSettings>) {
-    let Some(admin) = PulsarAdmin::new(&settings) else { return };
-    for attempt in 0..5_u32 {
-        match admin.warnings().await {
-            Ok(warnings) => {
-                for warning in warnings {
-                    warn!(topic = %settings.topic, "{warning}");
-                }
-                return;
-            }
-            Err(error) if attempt == 4 => {
-                warn!(%error, "cannot look for settings that lose data");
-            }
-            Err(_) => sleep(Duration::from_secs(5)).await,
         }
     }
 }

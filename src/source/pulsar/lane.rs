@@ -9,17 +9,14 @@ use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use pulsar::error::{ConnectionError, ConsumerError};
-use pulsar::proto::MessageIdData;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::PulsarError;
-use super::client::{Clients, LaneConsumer};
 use super::health::HealthCells;
-use super::lane_state::{Act, LaneState, Message, Original, ParkJob, Position};
+use super::lane_state::{Act, LaneState};
+use super::ports::{Broker, Came, Consumer, ParkJob, Position};
 use super::settings::PulsarSettings;
 use crate::model::Backoff;
 use crate::source::{Delivery, DeliveryId, Settlement};
@@ -36,17 +33,17 @@ pub(super) enum Order {
 }
 
 /// What a lane is given to work with.
-pub(super) struct Equipment {
+pub(super) struct Equipment<B> {
     pub settings: Arc<PulsarSettings>,
-    pub clients: Arc<Clients>,
+    pub broker: Arc<B>,
     pub health: Arc<HealthCells>,
     pub deliveries: mpsc::Sender<Delivery>,
     pub parking: mpsc::UnboundedSender<ParkJob>,
 }
 
-pub(super) struct Lane {
+pub(super) struct Lane<B> {
     topic: Arc<str>,
-    equipment: Equipment,
+    equipment: Equipment<B>,
     orders: mpsc::UnboundedReceiver<Order>,
     state: LaneState,
     /// Acknowledgements that wait for a connection.
@@ -63,11 +60,11 @@ enum Ended {
     Lost(PulsarError),
 }
 
-impl Lane {
+impl<B: Broker> Lane<B> {
     pub(super) fn new(
         number: u32,
         topic: &str,
-        equipment: Equipment,
+        equipment: Equipment<B>,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
         let topic: Arc<str> = topic.into();
@@ -106,11 +103,11 @@ impl Lane {
     }
 
     /// Tries until there is a consumer; none if the lane was closed meanwhile.
-    async fn connect(&mut self, backoff: &mut Backoff) -> Option<LaneConsumer> {
+    async fn connect(&mut self, backoff: &mut Backoff) -> Option<B::Consumer> {
         loop {
-            let clients = Arc::clone(&self.equipment.clients);
+            let broker = Arc::clone(&self.equipment.broker);
             let topic = Arc::clone(&self.topic);
-            match self.meanwhile(clients.open_consumer(&topic)).await? {
+            match self.meanwhile(broker.open_consumer(&topic)).await? {
                 Ok(consumer) => return Some(consumer),
                 Err(error) => {
                     let pause = backoff.pause();
@@ -128,6 +125,7 @@ impl Lane {
         let mut what = pin!(what);
         loop {
             let turn = tokio::select! {
+                biased;
                 output = &mut what => return Some(output),
                 turn = self.turn() => turn,
             };
@@ -154,6 +152,7 @@ impl Lane {
             }
         };
         tokio::select! {
+            biased;
             order = self.orders.recv() => match order {
                 Some(Order::Settle(settlement)) => Turn::Acts(self.state.settle(settlement)),
                 Some(Order::Parked(id)) => Turn::Acts(self.state.parked(id)),
@@ -171,7 +170,7 @@ impl Lane {
     }
 
     /// Works with one consumer until it fails or the lane is closed.
-    async fn serve(&mut self, mut consumer: LaneConsumer) -> Ended {
+    async fn serve(&mut self, mut consumer: B::Consumer) -> Ended {
         self.state.reconnected();
         let owed = std::mem::take(&mut self.owed).into_iter().map(Act::Ack).collect();
         if let Err(error) = self.perform(Some(&mut consumer), owed).await {
@@ -182,16 +181,14 @@ impl Lane {
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let acts = tokio::select! {
-                message = consumer.next() => match message {
-                    Some(Ok(message)) => self.state.arrive(taken_apart(message)),
-                    Some(Err(error)) if is_unreadable(&error) => {
-                        // It has no id here, so it can be neither acknowledged nor parked:
-                        // building the consumer anew would only bring it again.
-                        warn!(topic = %self.topic, %error, "an entry cannot be read; it stays in the backlog");
+                // What comes is read last, for it comes without end; the others are few.
+                biased;
+                _ = watchdog.tick() => match self.ask_whether_known(&mut consumer).await {
+                    Ok(()) => {
+                        self.state.confirm_acks();
                         continue;
                     }
-                    Some(Err(error)) => return self.lost("read", error, consumer).await,
-                    None => return Ended::Lost(PulsarError::StreamEnded),
+                    Err(error) => return Ended::Lost(error),
                 },
                 turn = self.turn() => match turn {
                     Turn::Acts(acts) => acts,
@@ -201,12 +198,16 @@ impl Lane {
                         return Ended::Closed;
                     }
                 },
-                _ = watchdog.tick() => match self.ask_whether_known(&mut consumer).await {
-                    Ok(()) => {
-                        self.state.confirm_acks();
+                came = consumer.next() => match came {
+                    Ok(Came::Message(message)) => self.state.arrive(message),
+                    Ok(Came::Unreadable(error)) => {
+                        // It has no id here, so it can be neither acknowledged nor parked:
+                        // building the consumer anew would only bring it again.
+                        warn!(topic = %self.topic, %error, "an entry cannot be read; it stays in the backlog");
                         continue;
                     }
-                    Err(error) => return Ended::Lost(error),
+                    Err(PulsarError::StreamEnded) => return Ended::Lost(PulsarError::StreamEnded),
+                    Err(error) => return self.lost(error, consumer).await,
                 },
             };
             if let Err(error) = self.perform(Some(&mut consumer), acts).await {
@@ -215,39 +216,22 @@ impl Lane {
         }
     }
 
-    async fn lost(
-        &self,
-        what: &'static str,
-        error: pulsar::Error,
-        mut consumer: LaneConsumer,
-    ) -> Ended {
+    async fn lost(&self, error: PulsarError, mut consumer: B::Consumer) -> Ended {
         // Where the connection still stands, the broker need not wait to give the rest away.
         let _ = timeout(self.equipment.settings.timings.backoff_max, consumer.close()).await;
-        Ended::Lost(PulsarError::Client { what, source: Box::new(error) })
+        Ended::Lost(error)
     }
 
-    /// Asks the broker for the consumer's own figures. Unlike a ping, the answer shows that
-    /// the subscription still stands: a consumer that failed to subscribe anew is silent on a
-    /// sound connection. And the crate keeps one ping per connection, so that ours would cancel
-    /// its own. The answer also follows every acknowledgement that was sent before it.
-    async fn ask_whether_known(&self, consumer: &mut LaneConsumer) -> Result<(), PulsarError> {
-        let what = "ask the broker about the consumer";
+    /// Asks the broker whether it knows the consumer, no longer than may be.
+    async fn ask_whether_known(&self, consumer: &mut B::Consumer) -> Result<(), PulsarError> {
         let limit = self.equipment.settings.timings.operation_timeout;
-        let stats = match timeout(limit, consumer.get_stats()).await {
-            Ok(outcome) => {
-                outcome.map_err(|source| PulsarError::Client { what, source: Box::new(source) })?
-            }
-            Err(_) => {
-                return Err(PulsarError::TimedOut { what, after_millis: limit.as_millis() });
-            }
-        };
-        match stats.into_iter().find_map(|stats| stats.error_message) {
-            Some(message) => Err(PulsarError::Forgotten(message)),
-            None => Ok(()),
-        }
+        let what = "ask the broker about the consumer";
+        timeout(limit, consumer.ask_whether_known())
+            .await
+            .unwrap_or(Err(PulsarError::TimedOut { what, after_millis: limit.as_millis() }))
     }
 
-    async fn close(&mut self, mut consumer: LaneConsumer) {
+    async fn close(&mut self, mut consumer: B::Consumer) {
         let limit = self.equipment.settings.timings.operation_timeout;
         if let Err(error) = self.ask_whether_known(&mut consumer).await {
             debug!(topic = %self.topic, %error, "closing without an answer");
@@ -261,22 +245,18 @@ impl Lane {
 
     async fn perform(
         &mut self,
-        mut consumer: Option<&mut LaneConsumer>,
+        mut consumer: Option<&mut B::Consumer>,
         acts: Vec<Act>,
     ) -> Result<(), PulsarError> {
         for act in acts {
-            let outcome = match (act, consumer.as_deref_mut()) {
+            let outcome: Result<(), PulsarError> = match (act, consumer.as_deref_mut()) {
                 (Act::Park(job), _) => {
                     // Closed only when the source is gone; then the message stays unsettled.
                     let _ = self.equipment.parking.send(*job);
                     Ok(())
                 }
-                (Act::Ack(position), Some(consumer)) => {
-                    consumer.ack_with_id(&self.topic, wire(position)).await
-                }
-                (Act::Nack(position), Some(consumer)) => {
-                    consumer.nack_with_id(&self.topic, wire(position)).await
-                }
+                (Act::Ack(position), Some(consumer)) => consumer.ack(position).await,
+                (Act::Nack(position), Some(consumer)) => consumer.nack(position).await,
                 (Act::Ack(position), None) => {
                     self.owed.push(position);
                     Ok(())
@@ -284,48 +264,8 @@ impl Lane {
                 // A new consumer gets everything that is not acknowledged.
                 (Act::Nack(_), None) => Ok(()),
             };
-            outcome.map_err(|error| PulsarError::Client {
-                what: "send to the broker",
-                source: Box::new(pulsar::Error::Consumer(error)),
-            })?;
+            outcome?;
         }
         Ok(())
     }
-}
-
-/// The entry as a whole: an index in it would be taken for the whole as well.
-fn wire(position: Position) -> MessageIdData {
-    MessageIdData {
-        ledger_id: position.ledger,
-        entry_id: position.entry,
-        ..MessageIdData::default()
-    }
-}
-
-fn taken_apart(message: pulsar::consumer::Message<Vec<u8>>) -> Message {
-    let id = message.message_id.id;
-    let metadata = message.payload.metadata;
-    Message {
-        position: Position { ledger: id.ledger_id, entry: id.entry_id },
-        index: id.batch_index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0),
-        batch_size: metadata.num_messages_in_batch.and_then(|size| u32::try_from(size).ok()),
-        original: Original {
-            payload: message.payload.data.into(),
-            key: metadata.partition_key,
-            is_key_base64: metadata.partition_key_b64_encoded.unwrap_or(false),
-            ordering_key: metadata.ordering_key,
-            properties: metadata.properties.into_iter().map(|p| (p.key, p.value)).collect(),
-            event_time_millis: metadata.event_time.filter(|millis| *millis != 0),
-            publish_time_millis: metadata.publish_time,
-        },
-    }
-}
-
-/// The entry came, and cannot be unpacked: the consumer itself is sound.
-fn is_unreadable(error: &pulsar::Error) -> bool {
-    matches!(
-        error,
-        pulsar::Error::Consumer(ConsumerError::Io(_))
-            | pulsar::Error::Connection(ConnectionError::Decoding(_))
-    )
 }

@@ -13,7 +13,7 @@ use crate::source::{Delivery, DeliveryId, Refusal, Settlement};
 
 /// An entry's place in its topic: ordered as it was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Position {
+pub struct Position {
     /// The ledger's id: later ledgers have larger ones.
     pub ledger: u64,
     /// The entry's number in it.
@@ -22,24 +22,33 @@ pub(super) struct Position {
 
 /// A message as it was published: what the dead-letter topic must show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Original {
+pub struct Original {
+    /// Its bytes.
     pub payload: Bytes,
+    /// The key that its order is kept by.
     pub key: Option<String>,
+    /// Whether the key is bytes, written in base64.
     pub is_key_base64: bool,
+    /// What order is kept by in the key's place, if there is one.
     pub ordering_key: Option<Vec<u8>>,
+    /// What its producer says besides.
     pub properties: Vec<(String, String)>,
+    /// When it happened, by its producer, in milliseconds since 1970.
     pub event_time_millis: Option<u64>,
+    /// When it was published, in milliseconds since 1970.
     pub publish_time_millis: u64,
 }
 
 /// A message that has arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub struct Message {
+    /// Where its entry is.
     pub position: Position,
     /// Its number within its entry.
     pub index: u32,
     /// How many messages its entry has; none if the producer does not batch.
     pub batch_size: Option<u32>,
+    /// What it says.
     pub original: Original,
 }
 
@@ -61,12 +70,16 @@ impl Message {
 
 /// A message on its way to the dead-letter topic.
 #[derive(Clone, Debug)]
-pub(super) struct ParkJob {
+pub struct ParkJob {
+    /// What to tell of it by, once it is there.
     pub id: DeliveryId,
     /// The topic or partition that it came from.
     pub topic: Arc<str>,
+    /// Where its entry is.
     pub position: Position,
+    /// What it says.
     pub original: Original,
+    /// Why it is refused.
     pub refusal: Refusal,
 }
 
@@ -90,6 +103,8 @@ pub(super) struct LaneState {
     entries: Entries<Position>,
     held: HashMap<DeliveryId, Held>,
     shelf: Shelf<Position, Delivery>,
+    /// The message that was turned away last.
+    turned_away: Option<(Position, u32)>,
 }
 
 impl LaneState {
@@ -99,6 +114,7 @@ impl LaneState {
             entries: Entries::new(lane),
             held: HashMap::new(),
             shelf: Shelf::new(max_messages, max_bytes),
+            turned_away: None,
         }
     }
 
@@ -122,9 +138,16 @@ impl LaneState {
         let order_key = message.order_key();
         let Message { position, index, batch_size, original } = message;
         let size = batch_size.unwrap_or(1);
+        // The rest of a batch is on its way when its first message is turned away: it is not what
+        // the broker was asked for since, which begins with that message.
+        let is_rest = self.turned_away.is_some_and(|(of, before)| of == position && before < index);
+        self.turned_away = is_rest.then_some((position, index));
         if self.entries.is_wanted(position, index)
-            && self.shelf.offer(position, order_key, original.payload.len()) == Offer::TurnedAway
+            && (is_rest
+                || self.shelf.offer(position, order_key, original.payload.len())
+                    == Offer::TurnedAway)
         {
+            self.turned_away = Some((position, index));
             return self.ask();
         }
         match self.entries.arrive(position, index, size) {
@@ -333,6 +356,25 @@ mod tests {
             assert!(state.settle(Settlement::Done(id)).is_empty());
         }
         assert_eq!(shown(&state.settle(Settlement::Done(again[1].id))), ["ack 7"]);
+    }
+
+    #[test]
+    fn rest_of_a_batch_does_not_overtake_its_first_message_that_was_turned_away() {
+        let mut state = state();
+        state.arrive(message(1, 0, Some(1), "k"));
+        state.arrive(message(2, 1, Some(3), "k"));
+        let got = taken(&mut state);
+        assert_eq!(shown(&state.settle(Settlement::Redeliver(vec![got[0].id]))), ["nack 1"]);
+        assert_eq!(shown(&state.arrive(message(2, 0, Some(3), "k"))), ["nack 2"]);
+        for index in 1..3 {
+            assert!(state.arrive(message(2, index, Some(3), "k")).is_empty());
+        }
+        assert!(taken(&mut state).is_empty(), "the older one is still to come");
+        state.arrive(message(1, 0, Some(1), "k"));
+        for index in 0..3 {
+            state.arrive(message(2, index, Some(3), "k"));
+        }
+        assert_eq!(texts(&taken(&mut state)), ["1.0", "2.0", "2.2"]);
     }
 
     #[test]

@@ -11,12 +11,14 @@
 //! ```
 
 mod admin;
+mod broker;
 mod client;
 mod dead_letter;
 mod health;
 mod keeper;
 mod lane;
 mod lane_state;
+pub mod ports;
 mod settings;
 mod shelf;
 
@@ -35,8 +37,10 @@ pub use settings::{
 };
 
 use super::{Delivery, FrameSource, Settler, SourceHealth};
+use broker::Cluster;
 use health::HealthCells;
 use keeper::Keeper;
+use ports::Broker;
 
 /// Deliveries between the lanes and whoever calls `next`: enough to keep both busy, few enough
 /// to be of no weight even where messages are large.
@@ -112,12 +116,20 @@ impl PulsarSource {
         // Two crates of the house bring a TLS library each, so that none is chosen by itself;
         // whoever chose one before us is right as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let cluster = Cluster::new(Arc::new(settings.clone()));
+        Ok(Self::of(cluster, settings))
+    }
+
+    /// The same with a broker of the caller's own; of the settings, the topic, the timings and
+    /// the limits hold. To be called within the async runtime.
+    pub fn of(broker: impl Broker, settings: PulsarSettings) -> Self {
         let settings = Arc::new(settings);
         let health = Arc::new(HealthCells::default());
         let (settler, settlements) = Settler::channel();
         let (delivery_tx, deliveries) = mpsc::channel(HANDOVER);
         let closing = CancellationToken::new();
         let keeper = Keeper::new(
+            Arc::new(broker),
             Arc::clone(&settings),
             Arc::clone(&health),
             delivery_tx,
@@ -125,7 +137,7 @@ impl PulsarSource {
             closing.clone(),
         );
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
-        Ok(Self { deliveries, settler, health, settings, closing, keeper })
+        Self { deliveries, settler, health, settings, closing, keeper }
     }
 }
 

@@ -4,52 +4,46 @@
 //! temporary name, synced, renamed, and its folder synced. After a failed fsync the kernel may
 //! have dropped what was not written and report success the next time, so a file is never
 //! synced twice: another try writes it anew (PostgreSQL's fsync findings of 2018; fsync(2)).
-//! Nothing outside the base path is reached, whatever links there are: cap-std resolves every
-//! path below it.
+//! Nothing outside the base path is reached: see [`Disk`].
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
-use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::super::layout;
 use super::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 use crate::crash_point::reached;
-use crate::model::UtcMillis;
 use crate::store::StoreError;
+use crate::store::ports::{Disk, DiskFile, FileAbout};
 use crate::store::steps::WriteSteps;
 
 /// How often a held lock is asked for again: a commit takes some ten milliseconds.
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// Everything below one folder.
-pub(in crate::store) struct Files {
-    base: Dir,
+pub(in crate::store) struct Files<D> {
+    disk: Arc<D>,
 }
 
-impl Files {
-    pub fn new(base: Dir) -> Self {
-        Self { base }
+impl<D: Disk> Files<D> {
+    pub fn new(disk: Arc<D>) -> Self {
+        Self { disk }
     }
 
     /// A regular file, opened for reading; none if there is none. A pipe must not hold up the
     /// thread that opens it, and a link is not the file that it leads to: what we write is none.
-    fn open(&self, path: &str) -> io::Result<Option<(std::fs::File, std::fs::Metadata)>> {
-        let mut options = OpenOptions::new();
-        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        options.read(true).custom_flags(flags.bits().cast_signed());
-        let file = match self.base.open_with(path, &options) {
-            Ok(file) => file.into_std(),
+    fn open(&self, path: &str) -> io::Result<Option<(D::File, FileAbout)>> {
+        let file = match self.disk.open(path) {
+            Ok(file) => file,
             Err(error) if is_absent(&error) || is_link(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let about = file.metadata()?;
-        Ok(about.is_file().then_some((file, about)))
+        let about = file.about()?;
+        Ok(about.map(|about| (file, about)))
     }
 
     fn try_write(&self, path: &str, bytes: &[u8], steps: &WriteSteps) -> io::Result<()> {
@@ -58,11 +52,11 @@ impl Files {
         let written = self.write_as(&temporary, path, bytes, steps);
         if written.is_err() {
             // It must not take the room that there is too little of.
-            let _ = self.base.remove_file(&temporary);
+            let _ = self.disk.remove_file(&temporary);
         }
         written?;
         reached(steps.renamed);
-        sync_folder(&self.base, split(path).0)?;
+        self.disk.sync_folder(split(path).0)?;
         reached(steps.durable);
         Ok(())
     }
@@ -74,53 +68,48 @@ impl Files {
         bytes: &[u8],
         steps: &WriteSteps,
     ) -> io::Result<()> {
-        let mut file = match self.create_new(temporary) {
+        let mut file = match self.disk.create_new(temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.base.remove_file(temporary)?;
-                self.create_new(temporary)?
+                self.disk.remove_file(temporary)?;
+                self.disk.create_new(temporary)?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.base.create_dir_all(split(temporary).0)?;
-                self.create_new(temporary)?
+                self.disk.create_folders(split(temporary).0)?;
+                self.disk.create_new(temporary)?
             }
             created => created?,
         };
         file.write_all(bytes)?;
         reached(steps.written);
-        file.sync_all()?;
+        file.sync()?;
         reached(steps.synced);
-        match self.base.rename(temporary, &self.base, path) {
+        match self.disk.rename(temporary, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.create_folder(split(path).0)?;
-                self.base.rename(temporary, &self.base, path)
+                self.disk.rename(temporary, path)
             }
             renamed => renamed,
         }
     }
 
-    fn create_new(&self, path: &str) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        self.base.open_with(path, options.write(true).create_new(true))
-    }
-
     /// Creates a folder and what is above it; all of it durable.
     fn create_folder(&self, folder: &str) -> io::Result<()> {
-        self.base.create_dir_all(folder)?;
+        self.disk.create_folders(folder)?;
         let ends = folder.match_indices('/').map(|(end, _)| end);
         let above = ends.filter_map(|end| folder.get(..end)).chain([folder, "."]);
-        above.into_iter().try_for_each(|folder| sync_folder(&self.base, folder))
+        above.into_iter().try_for_each(|folder| self.disk.sync_folder(folder))
     }
 
     fn try_copy(&self, from: &str, to: &str) -> io::Result<bool> {
-        match self.base.hard_link(from, &self.base, to) {
+        match self.disk.hard_link(from, to) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !self.base.try_exists(from)? {
+                if !self.disk.exists(from)? {
                     return Ok(false);
                 }
                 self.create_folder(split(to).0)?;
-                match self.base.hard_link(from, &self.base, to) {
+                match self.disk.hard_link(from, to) {
                     Err(error) if cannot_link(&error) => self.copy_in_kernel(from, to),
                     linked => linked.map(|()| true),
                 }
@@ -130,24 +119,20 @@ impl Files {
         }
     }
 
-    /// For file systems without hard links: `copy_file_range(2)`, which an NFS server or a
-    /// file system that shares extents does by itself.
+    /// For file systems without hard links.
     fn copy_in_kernel(&self, from: &str, to: &str) -> io::Result<bool> {
         let temporary = layout::temporary(to);
-        let mut source = match self.base.open(from) {
+        let _ = self.disk.remove_file(&temporary);
+        match self.disk.copy(from, &temporary) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened?.into_std(),
-        };
-        let _ = self.base.remove_file(&temporary);
-        let mut target = self.create_new(&temporary)?.into_std();
-        io::copy(&mut source, &mut target)?;
-        target.sync_all()?;
-        self.base.rename(&temporary, &self.base, to)?;
+            copied => copied?,
+        }
+        self.disk.rename(&temporary, to)?;
         Ok(true)
     }
 }
 
-impl Backend for Files {
+impl<D: Disk> Backend for Files<D> {
     fn reads_are_durable(&self) -> bool {
         false
     }
@@ -157,7 +142,7 @@ impl Backend for Files {
         let Some((mut file, about)) = self.open(path).map_err(io("open"))? else {
             return Ok(None);
         };
-        let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
+        let mut bytes = Vec::with_capacity(usize::try_from(about.len_bytes).unwrap_or(0));
         file.read_to_end(&mut bytes).map_err(io("read"))?;
         Ok(Some(Stored { bytes: bytes.into(), version: Version::default() }))
     }
@@ -185,7 +170,7 @@ impl Backend for Files {
         let Some((file, about)) = self.open(path).map_err(io)? else {
             return Err(io(io::ErrorKind::NotFound.into()));
         };
-        let end = range.end.min(about.len());
+        let end = range.end.min(about.len_bytes);
         let len = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, range.start).map_err(io)?;
@@ -211,31 +196,18 @@ impl Backend for Files {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
-        let io = |source| StoreError::io("list", folder.into(), source);
-        let entries = match self.base.read_dir(folder) {
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            entries => entries.map_err(io)?,
-        };
-        let mut listed = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(io)?;
-            let kind = match entry.file_type() {
-                // Removed since.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                kind => kind.map_err(io)?,
-            };
-            // A name that is not UTF-8 is none of ours; neither is a link or a pipe.
-            if let Ok(name) = entry.file_name().into_string()
-                && (kind.is_dir() || kind.is_file())
-            {
-                listed.push(Listed { name, is_folder: kind.is_dir(), about: None });
+        match self.disk.list(folder) {
+            Err(error) if is_absent(&error) => Ok(Vec::new()),
+            Err(source) => Err(StoreError::io("list", folder.into(), source)),
+            Ok(listed) => {
+                let of = |(name, is_folder)| Listed { name, is_folder, about: None };
+                Ok(listed.into_iter().map(of).collect())
             }
         }
-        Ok(listed)
     }
 
     fn remove(&self, path: &str) -> Result<bool, StoreError> {
-        match self.base.remove_file(path) {
+        match self.disk.remove_file(path) {
             Ok(()) => Ok(true),
             Err(error) if is_absent(&error) => Ok(false),
             Err(source) => Err(StoreError::io("remove", path.into(), source)),
@@ -243,7 +215,7 @@ impl Backend for Files {
     }
 
     fn remove_folder(&self, folder: &str) -> Result<(), StoreError> {
-        match self.base.remove_dir(folder) {
+        match self.disk.remove_folder(folder) {
             Err(error) if !is_absent(&error) => Err(StoreError::io("remove", folder.into(), error)),
             _ => Ok(()),
         }
@@ -254,65 +226,49 @@ impl Backend for Files {
     }
 
     fn sync(&self, folder: &str) -> Result<(), StoreError> {
-        sync_folder(&self.base, folder).map_err(|e| StoreError::io("sync", folder.into(), e))
+        self.disk.sync_folder(folder).map_err(|e| StoreError::io("sync", folder.into(), e))
     }
 
     fn prepare(&self, folders: &[String], lock: &str) -> Result<(), StoreError> {
         let io = |source| StoreError::io("create", split(lock).0.into(), source);
         // The lock file is created last: where it is, the folders are durable.
-        if self.base.try_exists(lock).map_err(io)? {
+        if self.disk.exists(lock).map_err(io)? {
             return Ok(());
         }
         folders.iter().try_for_each(|folder| self.create_folder(folder)).map_err(io)?;
-        let mut options = OpenOptions::new();
-        self.base.open_with(lock, options.write(true).create(true)).map_err(io)?;
-        Ok(())
+        self.disk.open_lock(lock).map(drop).map_err(io)
     }
 
     fn lock(&self, path: &str, wait: Duration) -> Result<Option<Lock>, StoreError> {
         let io = |source| StoreError::io("lock", path.into(), source);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true);
-        let file = match self.base.open_with(path, &options) {
+        let file = match self.disk.open_lock(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.create_folder(split(path).0).map_err(io)?;
-                self.base.open_with(path, &options)
+                self.disk.open_lock(path)
             }
             opened => opened,
         };
         let file = file.map_err(io)?;
-        let since = Instant::now();
+        let mut left = wait;
         loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Lock(Some(file)))),
-                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
-                Err(error) => return Err(io(error.into())),
+            if file.try_lock().map_err(io)? {
+                return Ok(Some(Lock(Some(Box::new(file)))));
             }
-            if since.elapsed() >= wait {
+            if left.is_zero() {
                 return Ok(None);
             }
-            std::thread::sleep(LOCK_POLL);
+            let pause = LOCK_POLL.min(left);
+            self.disk.pause(pause);
+            left -= pause;
         }
     }
 }
 
 /// What is said of a file. The inode too: a playlist is replaced, possibly twice within the
 /// clock's step.
-fn about_of(about: &std::fs::Metadata) -> About {
-    let modified_nanos = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
-    About {
-        len_bytes: about.len(),
-        modified: UtcMillis(
-            about.mtime().saturating_mul(1_000).saturating_add(about.mtime_nsec() / 1_000_000),
-        ),
-        tag: format!("{:x}-{modified_nanos:x}-{:x}", about.ino(), about.len()),
-    }
-}
-
-/// Makes the names in a folder durable. The folder is opened for reading: cap-std's own handles
-/// are `O_PATH`, which cannot be synced.
-fn sync_folder(dir: &Dir, folder: &str) -> io::Result<()> {
-    dir.open(folder)?.sync_all()
+fn about_of(about: &FileAbout) -> About {
+    let FileAbout { len_bytes, modified, mark: (inode, modified_nanos) } = *about;
+    About { len_bytes, modified, tag: format!("{inode:x}-{modified_nanos:x}-{len_bytes:x}") }
 }
 
 /// The folder and the name.

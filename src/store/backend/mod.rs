@@ -11,6 +11,7 @@
 mod connect;
 mod files;
 mod objects;
+mod os_disk;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::model::UtcMillis;
 pub(super) use connect::connect;
 pub(super) use files::Files;
 pub(super) use objects::{Objects, io_error};
+pub(super) use os_disk::OsDisk;
 
 /// Which content a name had when it was read: nothing on a file system, where a lock does the
 /// work.
@@ -106,7 +108,7 @@ pub struct Listed {
 }
 
 /// Held until it is dropped, or until the process dies.
-pub struct Lock(#[expect(dead_code, reason = "held, not used")] Option<cap_std::fs::File>);
+pub struct Lock(#[expect(dead_code, reason = "held, not used")] Option<Box<dyn Send>>);
 
 /// A folder or a bucket.
 pub(super) trait Backend: Send + Sync {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,26 +15,26 @@ use object_store::path::Path;
 use object_store::{
     Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
 };
-use tokio::runtime::Handle;
 
 use super::{About, Backend, Expect, Fetched, Listed, Lock, Stored, Version, Written};
 use crate::crash_point::reached;
 use crate::model::UtcMillis;
 use crate::store::StoreError;
+use crate::store::ports::Threads;
 use crate::store::steps::WriteSteps;
 
-/// Everything below one prefix of a bucket. Calls block on the runtime that it was made in.
+/// Everything below one prefix of a bucket.
 #[derive(Clone)]
 pub(in crate::store) struct Objects {
     bucket: Arc<dyn ObjectStore>,
     /// Without slashes at its ends; empty for the whole bucket.
     prefix: Arc<str>,
-    runtime: Handle,
+    threads: Arc<dyn Threads>,
 }
 
 impl Objects {
-    pub fn new(bucket: Arc<dyn ObjectStore>, prefix: &str, runtime: Handle) -> Self {
-        Self { bucket, prefix: prefix.trim_matches('/').into(), runtime }
+    pub fn new(bucket: Arc<dyn ObjectStore>, prefix: &str, threads: Arc<dyn Threads>) -> Self {
+        Self { bucket, prefix: prefix.trim_matches('/').into(), threads }
     }
 
     /// The prefix, without slashes at its ends.
@@ -59,6 +60,19 @@ impl Objects {
         Path::parse(full).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
     }
 
+    /// Waits for the answer to a request.
+    fn wait<T>(
+        &self,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let mut answer = None;
+        self.threads.wait(pin!(async { answer = Some(request.await) }));
+        answer.unwrap_or_else(|| {
+            let source = "nobody waited for the answer: the async runtime is gone".into();
+            Err(Error::Generic { store: "bucket", source })
+        })
+    }
+
     /// Runs a request; none if there is no such object.
     fn ask<T>(
         &self,
@@ -68,7 +82,7 @@ impl Objects {
     ) -> Result<Option<T>, StoreError> {
         let io = |source| StoreError::io(action, path.into(), source);
         let location = self.location(path).map_err(io)?;
-        match self.runtime.block_on(request(location)) {
+        match self.wait(request(location)) {
             Ok(answer) => Ok(Some(answer)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(io(io_error(error))),
@@ -149,7 +163,7 @@ impl Backend for Objects {
         let io = |source| StoreError::io("write", path.into(), source);
         let location = self.location(path).map_err(io)?;
         let put = self.bucket.put_opts(&location, bytes.clone().into(), PutOptions::from(mode));
-        let written = match self.runtime.block_on(put) {
+        let written = match self.wait(put) {
             Ok(_) => Written::Done,
             // What was to be replaced may be gone: that is another content, too.
             Err(
@@ -195,7 +209,7 @@ impl Backend for Objects {
             Err(error) => Err(error),
         };
         let all = removed.map(ignore_absent).try_collect::<Vec<()>>();
-        if self.runtime.block_on(all).is_err() {
+        if self.wait(all).is_err() {
             // To some servers what another has removed meanwhile is an error of such a request,
             // in words of their own. Asked for one by one it is none, and other errors come again.
             paths.iter().try_for_each(|path| self.remove(path).map(drop))?;

@@ -9,8 +9,9 @@ holds "a pod that does not care is refused"
 
 create_pod version '["--version"]'
 await_end version
-k logs version | grep -q '^stream-processor [0-9]' || fail "it says its version: $(k logs version)"
-holds "$(k logs version | head -n 1)"
+version="$(k logs version)"
+grep -q '^stream-processor [0-9]' <<< "$version" || fail "it says its version: $version"
+holds "${version%%$'\n'*}"
 
 create_pod demo '["demo", "--cameras", "2", "--duration", "10"]'
 await_end demo
@@ -23,6 +24,6 @@ holds "demo: $(grep -E '[1-9][0-9]* segments' <<< "$summary" | head -n 1)"
 # As process 1 it gets no default handlers: one that did not listen would be killed after a
 # minute, and kubectl would give up.
 create_pod stopped '["demo", "--cameras", "1"]'
-await "the demonstration starts" sh -c "kubectl -n $E2E_NAMESPACE logs stopped | grep -q ."
+await "the demonstration starts" sh -c "kubectl -n $E2E_NAMESPACE logs stopped | grep ."
 k delete pod stopped --timeout=30s > /dev/null || fail "it ends when it is asked to"
 holds "it ends when it is asked to"

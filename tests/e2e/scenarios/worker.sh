@@ -15,16 +15,15 @@ env:
 readinessProbe: {httpGet: {path: /readyz, port: 9090}, periodSeconds: 1}
 livenessProbe: {httpGet: {path: /healthz, port: 9090}}"
 k wait --for=condition=Ready pod/worker --timeout=60s > /dev/null || fail "the worker becomes ready"
-k logs worker | grep -q 'sandbox.*seccomp.*rlimits' \
-  || fail "its helpers are locked in: $(k logs worker | grep sandbox)"
-holds "the worker is ready, its helpers are behind $(k logs worker | grep -o 'seccomp[+a-z]*' | head -n 1)"
+sandbox="$(k logs worker | sed -n 's/.*"sandbox":"\([^"]*\)".*/\1/p')"
+grep -qx 'seccomp+.*rlimits' <<< "$sandbox" || fail "its helpers are locked in: $sandbox"
+holds "the worker is ready, its helpers are behind $sandbox"
 
 publish_frames "$base" e2e camera-1 "$topic" 6
 hls="$base/client_ids/e2e/device_id/camera-1/hls"
 await "two segments" test -s "$hls/segments/seg_000001.ts"
 await "they are listed" grep -q seg_000001.ts "$hls/playlist.m3u8"
-ffprobe -v error -show_entries stream=codec_name -of csv=p=0 "$hls/segments/seg_000000.ts" \
-  | grep -q h264 || fail "they are H.264"
+is_h264 "$hls/segments/seg_000000.ts" || fail "they are H.264"
 holds "six frames became two segments"
 
 nothing_is_left() { [ "$(subscription "$topic" e2e msgBacklog)" = 0 ]; }

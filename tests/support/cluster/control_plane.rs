@@ -117,6 +117,8 @@ async fn api_server(bin: &Path, etcd_port: u16) -> Process {
         flag("endpoint-reconciler-type", "none");
         flag("service-cluster-ip-range", SERVICES);
         flag("authorization-mode", "RBAC");
+        // Who names an owner has to be allowed to, as on clusters that check this.
+        flag("enable-admission-plugins", "OwnerReferencesPermissionEnforcement");
         flag("service-account-issuer", "https://kubernetes.default.svc");
         flag("audit-policy-file", &format!("{}/audit-policy.yaml", builds::SOURCES));
         // One file, whatever comes.

@@ -5,15 +5,19 @@
 #   images.sh build NAME DOCKERFILE CONTEXT [ARGUMENT...]
 #                                                an image on docker.io/library/debian:bookworm-slim,
 #                                                with more arguments for `buildah build`
+#   images.sh compile NAME CONTEXT               the image of the Dockerfile in the context, which is
+#                                                compiled in there
 #
 # Prints the archive of the image, below target/test-cluster/images. The base is made of
 # Debian's packages and slimmed as Debian's own image of that name is; it lies in a storage of
-# its own there, apart from your images. Needs root, debootstrap, buildah and busybox-static.
+# its own there, apart from your images. What the Dockerfile compiles in is that base with this
+# machine's Rust toolchain, in the place of docker.io/library/rust; crates that this machine has
+# fetched are not fetched again. Needs root, debootstrap, buildah and busybox-static.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 home="${CARGO_TARGET_DIR:-$here/../../../target}/test-cluster/images"
 verb="${1:-}"
-[ -n "$verb" ] || { sed -n '2,13p' "$0" >&2; exit 2; }
+[ -n "$verb" ] || { sed -n '2,15p' "$0" >&2; exit 2; }
 mkdir -p "$home" && home="$(cd "$home" && pwd)"
 exec 9> "$home/lock"
 flock 9
@@ -57,6 +61,25 @@ END
   rm -rf "$work"
 }
 
+# As Debian's image of Rust: a C compiler, the toolchain on the PATH, and Cargo's home.
+make_builder() {
+  local toolchain work="$home/builder"
+  toolchain="$(readlink -f "$(rustc --print sysroot)")"
+  rm -rf "$work" && mkdir -p "$work"
+  echo "making $1 of this machine's toolchain, once" >&2
+  cat > "$work/Dockerfile" << END
+FROM $base
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev \\
+    && rm -rf /var/lib/apt/lists/*
+COPY bin /usr/local/rust/bin
+COPY lib /usr/local/rust/lib
+ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV CARGO_HOME=/usr/local/cargo
+END
+  build --tag "$1" --file "$work/Dockerfile" "$toolchain"
+  rm -rf "$work"
+}
+
 case "$verb" in
   pause)
     if [ ! -e "$home/pause.tar" ]; then
@@ -76,5 +99,20 @@ case "$verb" in
     file="$home/$(tr '/:' '__' <<< "$name").tar"
     archive "$name" "$file"
     echo "$file" ;;
-  *) sed -n '2,13p' "$0" >&2; exit 2 ;;
+  compile)
+    name="$2" context="$3" cargo_home="${CARGO_HOME:-$HOME/.cargo}"
+    builder="docker.io/library/rust:$(sed -n 's/^ARG RUST=//p' "$context/Dockerfile")-slim-bookworm"
+    has_image "$base" || make_base
+    has_image "$builder" || make_builder "$builder"
+    mkdir -p "$cargo_home/registry"
+    volumes=(--volume "$cargo_home/registry:/usr/local/cargo/registry:rw")
+    # Where this machine gets its crates from, if that is not where everybody does.
+    if [ -e "$cargo_home/config.toml" ]; then
+      volumes+=(--volume "$cargo_home/config.toml:/usr/local/cargo/config.toml:ro")
+    fi
+    build --tag "$name" "${volumes[@]}" --file "$context/Dockerfile" "$context"
+    file="$home/$(tr '/:' '__' <<< "$name").tar"
+    archive "$name" "$file"
+    echo "$file" ;;
+  *) sed -n '2,15p' "$0" >&2; exit 2 ;;
 esac

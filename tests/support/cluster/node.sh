@@ -3,8 +3,8 @@
 #
 # It lives in network, mount and process namespaces of its own: no port of this machine is taken
 # or seen, nothing of it is left when the command has ended. The command runs in there too, with
-# KUBECONFIG of the admin, kubectl on its PATH, NODE_ADDRESS and NODE_AUDIT_LOG, where the API
-# server writes who asked for what. There is loopback, the bridge that the node (10.88.0.1) and
+# KUBECONFIG of the admin, kubectl on its PATH, NODE_ADDRESS, NODE_AUDIT_LOG, where the API server
+# writes who asked for what, and NODE_CONTAINERD, the socket of what runs containers. There is loopback, the bridge that the node (10.88.0.1) and
 # the pods (10.88.0.0/16) are on, and no way out. Pods have no DNS.
 #
 # NODE_IMAGES names archives of images, parted by spaces; pods take them with imagePullPolicy
@@ -188,6 +188,6 @@ await "the node" kubectl wait --for=condition=Ready node/node1 --timeout=1s
 await "service accounts" kubectl -n default get serviceaccount default
 
 cd "$OLDPWD"
-export NODE_AUDIT_LOG="$NODE_FOLDER/audit.log"
+export NODE_AUDIT_LOG="$NODE_FOLDER/audit.log" NODE_CONTAINERD="$socket"
 unset NODE_FOLDER NODE_BIN NODE_PAUSE NODE_CGROUP
 "$@"

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/servers");
-const GO_INPUTS: [&str; 4] = ["go/go.mod", "go/go.sum", "go/gcs/main.go", "go/gcs/list.go"];
-const HELM_INPUTS: [&str; 2] = ["helm/go.mod", "helm/go.sum"];
 const AZURITE_INPUTS: [&str; 2] = ["azurite/package.json", "azurite/package-lock.json"];
 
 /// The folder of all that servers leave behind, which `cargo clean` removes.
@@ -21,29 +19,21 @@ pub fn home() -> PathBuf {
 
 /// A program of the servers' Go module: the last part of its package's name is its own.
 pub async fn go_program(package: &'static str) -> PathBuf {
-    go_build("go", &GO_INPUTS, package).await
+    go_build("go", package).await
 }
 
 /// Helm, of a Go module of its own: it would change the versions of the servers' parts.
 pub async fn helm() -> PathBuf {
-    go_build("helm", &HELM_INPUTS, "helm.sh/helm/v3/cmd/helm").await
+    go_build("helm", "helm.sh/helm/v3/cmd/helm").await
 }
 
-async fn go_build(
-    module: &'static str,
-    inputs: &'static [&'static str],
-    package: &'static str,
-) -> PathBuf {
-    let name = package.rsplit('/').next().expect("a name");
-    built(name, inputs, move |program| {
-        let arguments = ["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"];
-        let mut build = Command::new("go");
-        build.args(arguments).arg(program).arg(package);
-        // No C compiler is needed then.
-        build.current_dir(Path::new(SOURCES).join(module)).env("CGO_ENABLED", "0");
-        run(build);
-    })
-    .await
+async fn go_build(module: &'static str, package: &'static str) -> PathBuf {
+    let work = move || {
+        let mut build = Command::new(Path::new(SOURCES).join("build.sh"));
+        build.args([module, package]);
+        String::from_utf8(run(build)).expect("a path in UTF-8").trim_end().into()
+    };
+    tokio::task::spawn_blocking(work).await.expect("it was built")
 }
 
 /// The folder of the npm package Azurite.
@@ -85,7 +75,8 @@ async fn built(
     tokio::task::spawn_blocking(work).await.expect("it was built")
 }
 
-fn run(mut command: Command) {
+/// What it prints; it has to succeed.
+fn run(mut command: Command) -> Vec<u8> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| {
@@ -93,4 +84,5 @@ fn run(mut command: Command) {
     });
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    output.stdout
 }

@@ -1,7 +1,7 @@
 //! A PostgreSQL on loopback, from Debian's package.
 
-use std::fs;
-use std::os::unix::fs::chown;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,6 +24,15 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts one with an empty database.
     pub async fn start() -> Self {
+        Self::start_as(None).await
+    }
+
+    /// The same; it speaks TLS with whoever wants to.
+    pub async fn start_encrypted(certificate: &Path, key: &Path) -> Self {
+        Self::start_as(Some((certificate, key))).await
+    }
+
+    async fn start_as(encrypted: Option<(&Path, &Path)>) -> Self {
         // Not below the project's folder, which the account may not be able to enter.
         let folder = tempfile::Builder::new().prefix("postgres-").tempdir().expect("a folder");
         let account = unprivileged_account();
@@ -33,11 +42,16 @@ impl PostgresServer {
             tokio::task::spawn_blocking(move || create_cluster(&folder, &data, account))
         };
         made.await.expect("a cluster");
+        if let Some((certificate, key)) = encrypted {
+            give(&data.join("server.crt"), certificate, account);
+            give(&data.join("server.key"), key, account);
+        }
+        let ssl = if encrypted.is_some() { "ssl=on" } else { "ssl=off" };
         let command = move |port: u16| {
             let mut command = as_account("postgres", account);
             command.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
             // No socket beside the port, and no waiting for a disk: no power fails here.
-            command.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
+            command.args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", ssl]);
             command
         };
         let plan = Plan { name: "PostgreSQL", folder, command: Box::new(command), answers };
@@ -75,6 +89,15 @@ fn unprivileged_account() -> Option<(u32, u32)> {
     let mut fields = line.expect("an account named postgres").split(':').skip(1);
     let mut number = || fields.next()?.parse().ok();
     number().zip(number())
+}
+
+/// Copies a file that nobody but the account may read: the server takes no other as its key.
+fn give(to: &Path, from: &Path, account: Option<(u32, u32)>) {
+    fs::copy(from, to).expect("a copy");
+    fs::set_permissions(to, Permissions::from_mode(0o600)).expect("the file is closed to others");
+    if let Some((user, group)) = account {
+        chown(to, Some(user), Some(group)).expect("the file is given away");
+    }
 }
 
 fn create_cluster(folder: &Path, data: &Path, account: Option<(u32, u32)>) {

@@ -239,13 +239,13 @@ impl Port {
 }
 
 /// The processes that it started itself. PostgreSQL has one for each connection.
-fn children(id: u32) -> Vec<u32> {
+pub fn children(id: u32) -> Vec<u32> {
     let listed = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
     listed.unwrap_or_default().split(' ').filter_map(|child| child.parse().ok()).collect()
 }
 
 /// Nothing if it has gone.
-fn signal_process(id: u32, signal: Signal) {
+pub fn signal_process(id: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
