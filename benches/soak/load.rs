@@ -32,7 +32,7 @@ pub async fn load(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Failu
     let mut stage = Stage::set(broker, extent, KIND, Encoders::StandIn(HELPERS), &settings).await?;
     let jpeg_bytes = stage.jpeg_bytes();
     let fleet = stage.begin("load", devices)?;
-    let warm = stage.watch(extent.warm_up()).await?;
+    let warm = stage.watch(extent.settled()).await?;
     let from = SystemClock.now();
     let samples = stage.watch(window).await?;
     let until = SystemClock.now();

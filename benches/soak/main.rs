@@ -109,9 +109,16 @@ impl Extent {
         Ok(extent)
     }
 
-    /// How long a fleet takes until each device commits at the pace of the fleet: two segments.
+    /// How long a fleet takes until each device commits at the pace of the fleet: two segments,
+    /// and half of one to catch up.
     pub fn warm_up(&self) -> Duration {
-        Duration::from_secs(u64::from(self.segment_secs) * 2 + 15.min(u64::from(self.segment_secs)))
+        Duration::from_secs(self.segment_secs.into()) * 5 / 2
+    }
+
+    /// How long it takes until a worker knows of each device what it will ever know: the segments
+    /// that a state holds.
+    pub fn settled(&self) -> Duration {
+        Duration::from_secs(self.segment_secs.into()) * 8
     }
 }
 

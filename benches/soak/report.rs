@@ -88,7 +88,8 @@ pub fn lags() -> Section {
         2,
     );
     section.note("all: every frame; the first of six waits 25 s for the others of its segment.");
-    section.note("newest: the last frame of each segment, which waits for nothing but the worker.");
+    section.note("newest: the last of each segment, which waits for the worker alone, or for a next one that");
+    section.note("does not come before the segment is closed.");
     section
 }
 
@@ -138,7 +139,8 @@ pub fn push_memory(section: &mut Section, ended: &Ended, max_held: usize, device
     section.push(row.required(ended.peak_kib / MIB, Wanted::AtMost(bound)));
 }
 
-/// How much the worker grew: what it would be in an hour, and what it was in the window.
+/// How much the worker grew: what it would be in an hour, and what it was in the window. One that
+/// is given more than it can do remembers what it put off, and has to grow.
 pub fn push_growth(section: &mut Section, samples: &[Sample]) {
     let per_hour = slope(samples, |sample| sample.rss_kib) * 3_600.0 / MIB;
     section.push(Row::new("RSS MiB an hour, by the line that fits best", []).figure(per_hour));
@@ -146,8 +148,13 @@ pub fn push_growth(section: &mut Section, samples: &[Sample]) {
     let grown = per_hour * window / 3_600.0;
     let had = samples.first().map_or(0.0, |sample| sample.rss_kib) / MIB;
     let bound = had * GROWTH_SHARE + GROWTH_MIB;
+    let keeps_up =
+        rate(samples, |sample| sample.backlog) * window <= most(samples, |s| s.sent) / 10.0;
     let name = format!("RSS MiB within the {window:.0} s, of {had:.0}");
-    section.push(Row::new(name, []).required(grown, Wanted::AtMost(bound)));
+    section.push(match keeps_up {
+        true => Row::new(name, []).required(grown, Wanted::AtMost(bound)),
+        false => Row::new(format!("{name}, not keeping up"), []).figure(grown),
+    });
 }
 
 /// Who used the cores, and what a thousand frames cost.

@@ -11,9 +11,12 @@
 //!
 //! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
 
+mod put_off;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use self::put_off::PutOff;
 use crate::model::{DeviceKey, EventId, FrameEvent, UtcMillis};
 use crate::source::DeliveryId;
 
@@ -31,10 +34,6 @@ pub struct AccumulatorSettings {
     /// A device without frames for this long is forgotten.
     pub forget_after: Duration,
 }
-
-/// How long deferred frames that were asked for are waited for: if they went to another
-/// worker meanwhile, they never come.
-const REREQUEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The share of the room that open groups leave to what is closed, as a divisor: it is for the
 /// groups under way, and for the frames that come between two ticks.
@@ -92,42 +91,21 @@ impl Open {
 }
 
 #[derive(Debug)]
-struct Deferred {
-    /// Counts a device's frames in the order in which they were first deferred.
-    turn: u64,
-    delivery: DeliveryId,
-    event_hash: u64,
-}
-
-#[derive(Debug)]
 struct Device {
     open: Option<Open>,
     /// Held and unsettled: in the open group, waiting or being encoded.
     held: usize,
-    /// By turn.
-    deferred: VecDeque<Deferred>,
-    next_turn: u64,
-    /// Asked for again and not yet come: their turns, by the events' hashes.
-    awaited: HashMap<u64, u64>,
-    awaited_since: UtcMillis,
+    put_off: PutOff,
     last_offer_at: UtcMillis,
 }
 
 impl Device {
     fn new(now: UtcMillis) -> Self {
-        Self {
-            open: None,
-            held: 0,
-            deferred: VecDeque::new(),
-            next_turn: 0,
-            awaited: HashMap::new(),
-            awaited_since: now,
-            last_offer_at: now,
-        }
+        Self { open: None, held: 0, put_off: PutOff::new(now), last_offer_at: now }
     }
 
     fn is_idle(&self) -> bool {
-        self.held == 0 && self.deferred.is_empty() && self.awaited.is_empty()
+        self.held == 0 && self.put_off.deferred() == 0 && !self.put_off.awaits_some()
     }
 }
 
@@ -140,8 +118,8 @@ pub struct Accumulator {
     /// Of them in groups that are open.
     open: usize,
     deferred: usize,
-    /// Asked for again and not yet come, all devices together.
-    awaited: usize,
+    /// Room that is kept for what was asked for again, all devices together.
+    reserved: usize,
     /// Devices with deferred frames, in the order in which they get room.
     waiting: VecDeque<DeviceKey>,
 }
@@ -155,7 +133,7 @@ impl Accumulator {
             held: 0,
             open: 0,
             deferred: 0,
-            awaited: 0,
+            reserved: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -182,8 +160,8 @@ impl Accumulator {
         let settings = self.settings;
         let device = self.devices.entry(key.clone()).or_insert_with(|| Device::new(now));
         device.last_offer_at = now;
-        let turn = device.awaited.remove(&hash);
-        self.awaited -= usize::from(turn.is_some());
+        let come = device.put_off.has_come(hash, now);
+        self.reserved -= usize::from(come.had_room);
 
         if let Some(open) = &mut device.open
             && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
@@ -191,21 +169,15 @@ impl Accumulator {
             same.deliveries.push(delivery);
             return Offer::Held;
         }
-        let is_behind_others = match turn {
-            // Others may have taken the room that it was asked for again for, and it had to be
-            // deferred once more: those that were asked for with it must not overtake it.
-            Some(turn) => device.deferred.front().is_some_and(|first| first.turn < turn),
-            None => !device.deferred.is_empty() || !device.awaited.is_empty(),
-        };
-        let no_room = self.held >= settings.max_held || device.held >= settings.max_held_per_device;
-        if no_room || is_behind_others {
-            if device.deferred.is_empty() {
+        // What is kept for those that were asked for is not for others.
+        let has_room = come.had_room
+            || (self.held + self.reserved < settings.max_held
+                && device.held < settings.max_held_per_device);
+        if !has_room || device.put_off.is_behind(come) {
+            if device.put_off.deferred() == 0 {
                 self.waiting.push_back(key);
             }
-            let turn = turn.unwrap_or(device.next_turn);
-            device.next_turn = device.next_turn.max(turn.saturating_add(1));
-            let place = device.deferred.partition_point(|other| other.turn < turn);
-            device.deferred.insert(place, Deferred { turn, delivery, event_hash: hash });
+            device.put_off.defer(come, delivery, hash);
             self.deferred += 1;
             return Offer::Deferred;
         }
@@ -250,10 +222,7 @@ impl Accumulator {
                 self.open -= open.frames.len();
                 closed.push(open.close(key.clone()));
             }
-            if has_passed(device.awaited_since, REREQUEST_PATIENCE, now) {
-                self.awaited -= device.awaited.len();
-                device.awaited.clear();
-            }
+            self.reserved -= device.put_off.give_up(now);
             let forget =
                 device.is_idle() && has_passed(device.last_offer_at, settings.forget_after, now);
             if forget {
@@ -299,33 +268,42 @@ impl Accumulator {
     }
 
     /// The deferred frames that there is room for again, in their order: ask the source for
-    /// them. Devices take turns.
+    /// them. Devices take turns, and get whole groups: frames that are let in by ones and twos
+    /// wait for the others of their group, and take up the room of those meanwhile.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
+        let settings = self.settings;
         let mut wanted = Vec::new();
-        let mut room = self.settings.max_held.saturating_sub(self.held + self.awaited);
+        let mut room = settings.max_held.saturating_sub(self.held + self.reserved);
         for _ in 0..self.waiting.len() {
             if room == 0 {
                 break;
             }
             let Some(key) = self.waiting.pop_front() else { break };
             let Some(device) = self.devices.get_mut(&key) else { continue };
-            let device_room = self.settings.max_held_per_device.saturating_sub(device.held);
+            let deferred = device.put_off.deferred();
+            let device_room = settings.max_held_per_device.saturating_sub(device.held);
             // One request at a time, and not for a trickle: half of the device's room at least,
             // or all that it wants.
-            let worthwhile = device_room >= self.settings.max_held_per_device.div_ceil(2)
-                || device_room >= device.deferred.len();
-            if device.awaited.is_empty() && worthwhile {
-                let count = device_room.min(room).min(device.deferred.len());
-                for Deferred { turn, delivery, event_hash } in device.deferred.drain(..count) {
-                    let asked_twice = device.awaited.insert(event_hash, turn).is_some();
-                    self.awaited += usize::from(!asked_twice);
-                    wanted.push(delivery);
+            let worthwhile =
+                device_room >= settings.max_held_per_device.div_ceil(2) || device_room >= deferred;
+            if !device.put_off.awaits_some() && worthwhile {
+                let open = device.open.as_ref().map_or(0, |open| open.frames.len());
+                let missing = settings.frames_per_segment.saturating_sub(open).max(1);
+                let most = device_room.min(deferred);
+                if room < missing.min(most).min(settings.max_held) {
+                    // It is its turn, as soon as there is enough.
+                    self.waiting.push_front(key);
+                    break;
                 }
-                device.awaited_since = now;
+                let count = match most.min(room) {
+                    all if all == deferred => all,
+                    some => whole_groups(some, missing, settings.frames_per_segment),
+                };
+                self.reserved += device.put_off.ask(count, now, &mut wanted);
                 room -= count;
                 self.deferred -= count;
             }
-            if !device.deferred.is_empty() {
+            if device.put_off.deferred() > 0 {
                 self.waiting.push_back(key);
             }
         }
@@ -335,6 +313,15 @@ impl Accumulator {
     /// When the oldest open group was opened: how far behind the clock may be.
     pub fn oldest_open(&self) -> Option<UtcMillis> {
         self.devices.values().filter_map(|d| d.open.as_ref().map(|open| open.opened_at)).min()
+    }
+}
+
+/// As many of the frames as complete a group that misses some, and further groups; all of them
+/// where that is none.
+fn whole_groups(frames: usize, missing: usize, per_group: usize) -> usize {
+    match frames.checked_sub(missing) {
+        Some(rest) => missing + rest - rest % per_group.max(1),
+        None => frames,
     }
 }
 

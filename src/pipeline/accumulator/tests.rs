@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
+use super::put_off::{ORDER_PATIENCE, ROOM_PATIENCE};
 use super::*;
 
 const START: UtcMillis = UtcMillis(1_770_000_000_000);
@@ -119,29 +122,6 @@ fn deferred_frames_are_asked_for_in_order_and_newer_ones_stay_behind_them() {
 }
 
 #[test]
-fn frames_asked_for_whose_room_others_took_stay_in_order() {
-    let mut accumulator = Accumulator::new(settings());
-    for number in 0..16 {
-        accumulator.offer(event("a", number), delivery(number), START);
-    }
-    accumulator.release(&event("a", 0).device, 12);
-    assert_eq!(accumulator.rerequest(START), [12, 13, 14, 15].map(delivery));
-    for other in 0..40 {
-        let device = ["b", "c", "d", "e"][other / 10];
-        accumulator.offer(event(device, other as u64), delivery(100 + other as u64), START);
-    }
-    assert_eq!(accumulator.held(), 40);
-    let mut offer_again = |number| {
-        let offer = accumulator.offer(event("a", number), delivery(number), START);
-        assert!(matches!(offer, Offer::Deferred), "{number}");
-        accumulator.release(&event("b", 0).device, 1);
-    };
-    (12..16).for_each(&mut offer_again);
-    accumulator.release(&event("b", 0).device, 6);
-    assert_eq!(accumulator.rerequest(START), [12, 13, 14, 15].map(delivery));
-}
-
-#[test]
 fn frames_asked_for_that_never_come_are_not_waited_for_for_ever() {
     let mut accumulator = Accumulator::new(settings());
     for number in 0..13 {
@@ -150,9 +130,57 @@ fn frames_asked_for_that_never_come_are_not_waited_for_for_ever() {
     accumulator.release(&event("a", 0).device, 12);
     assert_eq!(accumulator.rerequest(START), [delivery(12)]);
     assert!(matches!(accumulator.offer(event("a", 13), delivery(13), START), Offer::Deferred));
-    let later = START.plus(REREQUEST_PATIENCE);
+    accumulator.tick(START.plus(ROOM_PATIENCE));
+    assert_eq!(accumulator.rerequest(START.plus(ROOM_PATIENCE)), []);
+    let later = START.plus(ORDER_PATIENCE);
     accumulator.tick(later);
     assert_eq!(accumulator.rerequest(later), [delivery(13)]);
+}
+
+/// Twelve frames of `a` held, its next three asked for, and the rest of the room taken.
+fn three_asked_for() -> Accumulator {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..15 {
+        accumulator.offer(event("a", number), delivery(number), START);
+    }
+    accumulator.release(&event("a", 0).device, 12);
+    assert_eq!(accumulator.rerequest(START), [12, 13, 14].map(delivery));
+    accumulator
+}
+
+#[test]
+fn room_for_what_was_asked_for_is_not_given_to_others() {
+    let mut accumulator = three_asked_for();
+    let offers = (0..60).map(|device| {
+        accumulator.offer(event(&format!("other{device}"), 0), delivery(100 + device), START)
+    });
+    let held = offers.filter(|offer| matches!(offer, Offer::Held)).count();
+    assert_eq!(held, settings().max_held - 3);
+    for number in 12..15 {
+        let offer = accumulator.offer(event("a", number), delivery(200 + number), START);
+        assert!(matches!(offer, Offer::Held), "{number}");
+    }
+    assert_eq!(accumulator.held(), settings().max_held);
+}
+
+#[test]
+fn frames_that_come_too_late_for_their_room_go_before_the_newer_ones() {
+    let mut accumulator = three_asked_for();
+    let late = START.plus(ROOM_PATIENCE);
+    accumulator.tick(late);
+    for other in 0..40 {
+        let device = ["b", "c", "d", "e"][other / 10];
+        accumulator.offer(event(device, other as u64), delivery(100 + other as u64), late);
+    }
+    assert_eq!(accumulator.held(), 40);
+    assert!(matches!(accumulator.offer(event("a", 15), delivery(15), late), Offer::Deferred));
+    for number in 12..15 {
+        let offer = accumulator.offer(event("a", number), delivery(number), late);
+        assert!(matches!(offer, Offer::Deferred), "{number}");
+        accumulator.release(&event("b", 0).device, 1);
+    }
+    accumulator.release(&event("b", 0).device, 6);
+    assert_eq!(accumulator.rerequest(late), [12, 13, 14, 15].map(delivery));
 }
 
 #[test]
@@ -177,6 +205,40 @@ fn open_groups_alone_do_not_keep_frames_out() {
     let most_open = settings().max_held * 7 / 8;
     assert!(accumulator.held() <= most_open, "an eighth of the room is left");
     assert!(accumulator.held() + 6 > most_open, "and no more than a group is closed for it");
+}
+
+#[test]
+fn many_devices_in_little_room_still_get_whole_groups() {
+    let mut accumulator = Accumulator::new(settings());
+    // Twenty devices have two places each: not one of them could ever complete a group.
+    for number in 0..30 {
+        for device in 0..20 {
+            let id = delivery(number * 20 + device);
+            accumulator.offer(event(&format!("{device:02}"), number), id, START);
+        }
+    }
+    assert_eq!((accumulator.held(), accumulator.deferred()), (40, 560));
+    let mut now = START;
+    let mut sizes = Vec::new();
+    while accumulator.held() > 0 {
+        now = now.plus_millis(30_000);
+        let mut closed = accumulator.tick(now).0;
+        while let Some(group) = closed.pop() {
+            accumulator.release(&group.device, group.frames.len());
+            sizes.push(group.frames.len());
+            for id in accumulator.rerequest(now) {
+                let event = event(&format!("{:02}", id.entry % 20), id.entry / 20);
+                if let Offer::Closed(group) = accumulator.offer(event, id, now) {
+                    closed.push(group);
+                }
+            }
+        }
+    }
+    assert_eq!(sizes.iter().sum::<usize>(), 600);
+    // What was open at first, and what is left at the end.
+    let short = sizes.iter().filter(|size| **size < 6).count();
+    assert!(short <= 40, "{short} of {} groups are short: {sizes:?}", sizes.len());
+    assert!(sizes.len() <= 120, "{} groups of {sizes:?}", sizes.len());
 }
 
 #[test]
@@ -207,35 +269,34 @@ fn an_idle_device_is_forgotten_and_one_that_holds_frames_is_not() {
 }
 
 proptest! {
-    /// Whatever comes in whatever order, with a broker that delivers again what it is asked
-    /// to: the bounds hold, every frame leaves in a group, and a device's frames leave in order.
+    /// Whatever comes in whatever order, with a broker that delivers again what it is asked to,
+    /// each device's in order and all in between each other: the bounds hold, every frame leaves
+    /// in a group, and a device's frames leave in order.
     #[test]
     fn every_frame_leaves_once_in_order_and_the_bounds_hold(
-        offers in prop::collection::vec((0_usize..5, 1_usize..30), 1..40),
+        published in prop::array::uniform5(0_u64..120),
+        turns in prop::collection::vec(0_usize..5, 1..60),
         drain_every in 1_usize..50,
     ) {
         let mut accumulator = Accumulator::new(settings());
-        let mut broker: VecDeque<(usize, u64, DeliveryId)> = VecDeque::new();
-        let mut published = [0_u64; 5];
-        let mut by_delivery = HashMap::new();
-        for (device, count) in offers {
-            for _ in 0..count {
-                let id = delivery(by_delivery.len() as u64);
-                by_delivery.insert(id, (device, published[device]));
-                broker.push_back((device, published[device], id));
-                published[device] += 1;
-            }
-        }
+        let mut broker = published.map(|count| (0..count).collect::<BTreeSet<_>>());
+        let id = |device: usize, number: u64| delivery(number * 5 + device as u64);
         let mut seen: [Vec<u64>; 5] = Default::default();
         let mut waiting: Vec<Group> = Vec::new();
         let mut now = START;
+        let mut turns = turns.into_iter().cycle();
         let mut steps = 0;
-        while seen.iter().map(Vec::len).sum::<usize>() < by_delivery.len() {
+        while seen.iter().map(Vec::len).sum::<usize>() < published.iter().sum::<u64>() as usize {
             steps += 1;
-            prop_assert!(steps < 20_000, "it got stuck");
-            match broker.pop_front() {
-                Some((device, number, id)) => {
-                    match accumulator.offer(event(&device.to_string(), number), id, now) {
+            prop_assert!(steps < 50_000, "it got stuck");
+            let turn = turns.next().unwrap();
+            let next = (0..5).map(|device| (device + turn) % 5).find_map(|device| {
+                broker[device].pop_first().map(|number| (device, number))
+            });
+            match next {
+                Some((device, number)) => {
+                    let event = event(&device.to_string(), number);
+                    match accumulator.offer(event, id(device, number), now) {
                         Offer::Closed(group) => waiting.push(group),
                         Offer::Held | Offer::Deferred => {}
                     }
@@ -244,22 +305,21 @@ proptest! {
             }
             waiting.extend(accumulator.tick(now).0);
             prop_assert!(accumulator.held() <= settings().max_held);
-            if steps % drain_every == 0 || broker.is_empty() {
+            if steps % drain_every == 0 || broker.iter().all(BTreeSet::is_empty) {
                 for group in waiting.drain(..) {
                     accumulator.release(&group.device, group.frames.len());
                     for frame in &group.frames {
-                        let (device, number) = by_delivery[&frame.deliveries[0]];
-                        seen[device].push(number);
+                        let entry = frame.deliveries[0].entry;
+                        seen[usize::try_from(entry % 5).unwrap()].push(entry / 5);
                     }
                 }
-                for id in accumulator.rerequest(now).into_iter().rev() {
-                    let (device, number) = by_delivery[&id];
-                    broker.push_front((device, number, id));
+                for id in accumulator.rerequest(now) {
+                    broker[usize::try_from(id.entry % 5).unwrap()].insert(id.entry / 5);
                 }
             }
         }
-        for (device, numbers) in seen.iter().enumerate() {
-            prop_assert_eq!(numbers, &(0..published[device]).collect::<Vec<_>>());
+        for (numbers, count) in seen.iter().zip(published) {
+            prop_assert_eq!(numbers, &(0..count).collect::<Vec<_>>());
         }
     }
 }
