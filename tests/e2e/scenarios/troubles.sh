@@ -40,8 +40,8 @@ provisioner: kubernetes.io/no-provisioner
 volumeBindingMode: WaitForFirstConsumer
 END
 await "it goes on by itself" has_condition Stalled False
-kubectl delete storageclass "$class" > /dev/null
 holds "with it, it goes on by itself: $(condition Ready message)"
+kubectl delete storageclass "$class" > /dev/null
 kubectl delete sp fleet > /dev/null
 await "nothing is left of the fleet" nothing_is_left
 k delete pvc streams > /dev/null
