@@ -15,7 +15,9 @@ use super::admin::PulsarAdmin;
 use super::client::{Clients, CrateConsumer};
 use super::dead_letter::DeadLetters;
 use super::ports::{Broker, Came, Consumer, Message, Original, ParkJob, Position};
+use super::probe;
 use super::settings::PulsarSettings;
+use super::trouble::{Trouble, kept_reason};
 use crate::source::DeliveryId;
 
 /// A Pulsar cluster.
@@ -50,6 +52,17 @@ impl Broker for Cluster {
 
     async fn park(&self, jobs: UnboundedReceiver<ParkJob>, parked: UnboundedSender<DeliveryId>) {
         DeadLetters::new(Arc::clone(&self.settings), jobs, parked).run().await;
+    }
+
+    async fn explain(&self, error: Option<&PulsarError>) -> Trouble {
+        let (settings, at) = (&*self.settings, &self.settings.service_url);
+        if let Some(obstacle) = error.and_then(kept_reason) {
+            return Trouble::met(&obstacle, at, settings);
+        }
+        match probe::look(settings).await {
+            Err(end) => Trouble::met(&end.obstacle, &end.at, settings),
+            Ok(()) => error.map_or_else(|| Trouble::no_answer(at), Trouble::said),
+        }
     }
 
     async fn advise(&self) {
