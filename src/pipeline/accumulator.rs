@@ -105,7 +105,7 @@ impl Device {
     }
 
     fn is_idle(&self) -> bool {
-        self.held == 0 && self.put_off.deferred() == 0 && !self.put_off.awaits_some()
+        self.held == 0 && self.put_off.deferred() == 0 && !self.put_off.has_room_kept()
     }
 }
 
@@ -122,6 +122,8 @@ pub struct Accumulator {
     reserved: usize,
     /// Devices with deferred frames, in the order in which they get room.
     waiting: VecDeque<DeviceKey>,
+    /// To be asked for whether there is room or not.
+    overdue: Vec<DeliveryId>,
 }
 
 impl Accumulator {
@@ -135,6 +137,7 @@ impl Accumulator {
             deferred: 0,
             reserved: 0,
             waiting: VecDeque::new(),
+            overdue: Vec::new(),
         }
     }
 
@@ -161,7 +164,7 @@ impl Accumulator {
         let device = self.devices.entry(key.clone()).or_insert_with(|| Device::new(now));
         device.last_offer_at = now;
         let come = device.put_off.has_come(hash, now);
-        self.reserved -= usize::from(come.had_room);
+        self.reserved -= come.freed;
 
         if let Some(open) = &mut device.open
             && let Some(same) = open.frames.iter_mut().find(|held| held.event_id == event_id)
@@ -215,6 +218,7 @@ impl Accumulator {
         let mut closed = Vec::new();
         let mut forgotten = Vec::new();
         let settings = self.settings;
+        let mut none_left = false;
         self.devices.retain(|key, device| {
             if let Some(open) =
                 device.open.take_if(|open| has_passed(open.opened_at, settings.close_after, now))
@@ -222,7 +226,10 @@ impl Accumulator {
                 self.open -= open.frames.len();
                 closed.push(open.close(key.clone()));
             }
-            self.reserved -= device.put_off.give_up(now);
+            let (freed, asked) = device.put_off.insist(now, &mut self.overdue);
+            self.reserved -= freed;
+            self.deferred -= asked;
+            none_left |= asked > 0 && device.put_off.deferred() == 0;
             let forget =
                 device.is_idle() && has_passed(device.last_offer_at, settings.forget_after, now);
             if forget {
@@ -230,6 +237,10 @@ impl Accumulator {
             }
             !forget
         });
+        if none_left {
+            let devices = &self.devices;
+            self.waiting.retain(|key| devices.get(key).is_some_and(|d| d.put_off.deferred() > 0));
+        }
         self.close_early(&mut closed);
         // HashMap order is random: by age, so that nobody waits longer than another.
         closed.sort_by(|a, b| (a.opened_at, &a.device).cmp(&(b.opened_at, &b.device)));
@@ -269,10 +280,11 @@ impl Accumulator {
 
     /// The deferred frames that there is room for again, in their order: ask the source for
     /// them. Devices take turns, and get whole groups: frames that are let in by ones and twos
-    /// wait for the others of their group, and take up the room of those meanwhile.
+    /// wait for the others of their group, and take up the room of those meanwhile. First come
+    /// those that a tick found to be behind others that were asked for long ago.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
         let settings = self.settings;
-        let mut wanted = Vec::new();
+        let mut wanted = std::mem::take(&mut self.overdue);
         let mut room = settings.max_held.saturating_sub(self.held + self.reserved);
         for _ in 0..self.waiting.len() {
             if room == 0 {

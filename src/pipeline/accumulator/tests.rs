@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::put_off::{ORDER_PATIENCE, ROOM_PATIENCE};
+use super::put_off::PATIENCE;
 use super::*;
 
 const START: UtcMillis = UtcMillis(1_770_000_000_000);
@@ -123,18 +123,52 @@ fn deferred_frames_are_asked_for_in_order_and_newer_ones_stay_behind_them() {
 
 #[test]
 fn frames_asked_for_that_never_come_are_not_waited_for_for_ever() {
-    let mut accumulator = Accumulator::new(settings());
-    for number in 0..13 {
+    let mut accumulator = three_asked_for();
+    assert!(matches!(accumulator.offer(event("a", 15), delivery(15), START), Offer::Deferred));
+    assert_eq!(accumulator.rerequest(START), []);
+    let later = START.plus(PATIENCE);
+    accumulator.tick(later);
+    assert_eq!(accumulator.rerequest(later), [delivery(15)]);
+    // It has come before them: they went elsewhere.
+    assert!(matches!(accumulator.offer(event("a", 15), delivery(15), later), Offer::Held));
+    assert!(matches!(accumulator.offer(event("a", 16), delivery(16), later), Offer::Held));
+}
+
+#[test]
+fn frames_asked_for_that_take_minutes_are_not_overtaken() {
+    let mut accumulator = three_asked_for();
+    let mut now = START;
+    for number in 15..30 {
+        let offer = accumulator.offer(event("a", number), delivery(number), now);
+        assert!(matches!(offer, Offer::Deferred), "{number}");
+        accumulator.tick(now);
+        accumulator.rerequest(now);
+        now = now.plus(PATIENCE);
+    }
+    for number in 12..24 {
+        let offer = accumulator.offer(event("a", number), delivery(number), now);
+        assert!(!matches!(offer, Offer::Deferred), "{number}");
+    }
+    assert!(matches!(accumulator.offer(event("a", 30), delivery(30), now), Offer::Deferred));
+}
+
+#[test]
+fn a_device_that_another_worker_is_to_have_is_soon_given_back() {
+    let mut accumulator = three_asked_for();
+    for number in 15..500 {
         accumulator.offer(event("a", number), delivery(number), START);
     }
-    accumulator.release(&event("a", 0).device, 12);
-    assert_eq!(accumulator.rerequest(START), [delivery(12)]);
-    assert!(matches!(accumulator.offer(event("a", 13), delivery(13), START), Offer::Deferred));
-    accumulator.tick(START.plus(ROOM_PATIENCE));
-    assert_eq!(accumulator.rerequest(START.plus(ROOM_PATIENCE)), []);
-    let later = START.plus(ORDER_PATIENCE);
-    accumulator.tick(later);
-    assert_eq!(accumulator.rerequest(later), [delivery(13)]);
+    let mut now = START;
+    let mut given_back = Vec::new();
+    for _ in 0..8 {
+        now = now.plus(PATIENCE);
+        accumulator.tick(now);
+        given_back.extend(accumulator.rerequest(now));
+    }
+    assert_eq!(given_back, (15..500).map(delivery).collect::<Vec<_>>());
+    assert_eq!((accumulator.held(), accumulator.deferred()), (0, 0));
+    let (_, forgotten) = accumulator.tick(now.plus(settings().forget_after));
+    assert_eq!(forgotten, [event("a", 0).device], "not even those that never came are remembered");
 }
 
 /// Twelve frames of `a` held, its next three asked for, and the rest of the room taken.
@@ -166,7 +200,7 @@ fn room_for_what_was_asked_for_is_not_given_to_others() {
 #[test]
 fn frames_that_come_too_late_for_their_room_go_before_the_newer_ones() {
     let mut accumulator = three_asked_for();
-    let late = START.plus(ROOM_PATIENCE);
+    let late = START.plus(PATIENCE);
     accumulator.tick(late);
     for other in 0..40 {
         let device = ["b", "c", "d", "e"][other / 10];
@@ -270,16 +304,21 @@ fn an_idle_device_is_forgotten_and_one_that_holds_frames_is_not() {
 
 proptest! {
     /// Whatever comes in whatever order, with a broker that delivers again what it is asked to,
-    /// each device's in order and all in between each other: the bounds hold, every frame leaves
-    /// in a group, and a device's frames leave in order.
+    /// however slowly, each device's in order, all in between each other and behind what is on its
+    /// way: the bounds hold, every frame leaves in a group, and a device's frames leave in order.
     #[test]
     fn every_frame_leaves_once_in_order_and_the_bounds_hold(
         published in prop::array::uniform5(0_u64..120),
         turns in prop::collection::vec(0_usize..5, 1..60),
         drain_every in 1_usize..50,
+        on_their_way in 1_usize..100,
+        step_millis in 0_i64..20_000,
     ) {
-        let mut accumulator = Accumulator::new(settings());
+        // What is known of a device goes with it.
+        let never_forget = AccumulatorSettings { forget_after: Duration::MAX, ..settings() };
+        let mut accumulator = Accumulator::new(never_forget);
         let mut broker = published.map(|count| (0..count).collect::<BTreeSet<_>>());
+        let mut coming = VecDeque::new();
         let id = |device: usize, number: u64| delivery(number * 5 + device as u64);
         let mut seen: [Vec<u64>; 5] = Default::default();
         let mut waiting: Vec<Group> = Vec::new();
@@ -290,11 +329,18 @@ proptest! {
         while seen.iter().map(Vec::len).sum::<usize>() < all {
             steps += 1;
             prop_assert!(steps < 50_000, "it got stuck");
-            let turn = turns.next().unwrap();
-            let next = (0..5).map(|device| (device + turn) % 5).find_map(|device| {
-                broker[device].pop_first().map(|number| (device, number))
-            });
-            match next {
+            now = now.plus_millis(step_millis);
+            while coming.len() < on_their_way {
+                let turn = turns.next().unwrap();
+                let next = (0..5).map(|device| (device + turn) % 5).find_map(|device| {
+                    broker[device].pop_first().map(|number| (device, number))
+                });
+                match next {
+                    Some(next) => coming.push_back(next),
+                    None => break,
+                }
+            }
+            match coming.pop_front() {
                 Some((device, number)) => {
                     let event = event(&device.to_string(), number);
                     match accumulator.offer(event, id(device, number), now) {
@@ -306,7 +352,7 @@ proptest! {
             }
             waiting.extend(accumulator.tick(now).0);
             prop_assert!(accumulator.held() <= settings().max_held);
-            if steps % drain_every == 0 || broker.iter().all(BTreeSet::is_empty) {
+            if steps % drain_every == 0 || coming.is_empty() {
                 for group in waiting.drain(..) {
                     accumulator.release(&group.device, group.frames.len());
                     for frame in &group.frames {
