@@ -136,7 +136,7 @@ async fn a_kind_of_ones_own_is_served_and_its_rules_are_kept() {
         },
     });
     cluster.apply(kind.to_string()).await;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd/spans.example.org"]).await;
+    cluster.established("spans.example.org").await;
 
     let of_kind = ApiResource::from_gvk(&GroupVersionKind::gvk("example.org", "v1", "Span"));
     let spans: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &of_kind);

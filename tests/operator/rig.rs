@@ -19,7 +19,7 @@ use crate::cluster::ControlPlane;
 use crate::proxy::Proxy;
 
 /// How long what is promised may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The operator's namespace.
 pub const SYSTEM: &str = "stream-processor-system";
 /// Its user.
@@ -40,8 +40,7 @@ pub fn current_definitions() -> Vec<Value> {
 async fn install(cluster: &ControlPlane) {
     cluster.apply(list_of(&current_definitions())).await;
     for kind in ["streamprocessors", "deviceslices"] {
-        let name = format!("crd/{kind}.streamhub.microboxlabs.com");
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
+        cluster.established(&format!("{kind}.streamhub.microboxlabs.com")).await;
     }
     // kubectl remembers which kinds there were before.
     cluster.kubectl(&["api-resources"]).await;

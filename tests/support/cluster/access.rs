@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -90,6 +91,21 @@ impl ControlPlane {
     /// Applies manifests as YAML or JSON, several parted by `---`.
     pub async fn apply(&self, manifests: impl Into<String>) {
         self.kubectl_with(&["apply", "--server-side", "-f", "-"], manifests.into()).await;
+    }
+
+    /// Waits until a definition is in use. `kubectl wait` gives up on one that has no condition yet.
+    pub async fn established(&self, definition: &str) {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.admin().await);
+        let begun = Instant::now();
+        loop {
+            let found = definitions.get(definition).await.expect("it was applied");
+            let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+            if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{definition} is not in use: {conditions:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn kubectl_with(&self, arguments: &[&str], input: String) -> String {
