@@ -40,7 +40,7 @@ MINUTES ?=
 TEST_FEATURES := --features failpoints
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e fuzz simulate chaos bench soak lint fmt docs clean
+.PHONY: help setup build demo test e2e fuzz simulate chaos bench soak lint audit fmt docs clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,12 +102,26 @@ soak: ## One worker under a fleet's load, over its limit, with a backlog [PARTS=
 	SOAK_DEVICES='$(DEVICES)' SOAK_MINUTES='$(MINUTES)' \
 		$(CARGO) bench --locked --bench soak -- $(PARTS)
 
-lint: ## Check format, lints, links in the docs, and licences and advisories of dependencies (if cargo-deny is there)
+lint: ## Check format, lints and links in the docs, and dependencies if cargo-deny is there
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(TEST_FEATURES) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --quiet $(TEST_FEATURES)
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
-	else echo "cargo-deny is not installed, so dependencies were not checked: cargo install --locked cargo-deny"; fi
+	else echo "cargo-deny is not installed, so dependencies were not checked: make audit installs it"; fi
+
+# Of `make audit`: their versions, and where they are installed unless they are on the PATH.
+DENY_VERSION := 0.20.2
+AUDIT_VERSION := 0.22.2
+AUDIT_TOOLS ?= $(HOME)/.cargo/audit-tools
+
+audit: export PATH := $(AUDIT_TOOLS)/bin:$(PATH)
+audit: ## Check licences, sources and advisories of dependencies; installs cargo-deny and cargo-audit
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked --root '$(AUDIT_TOOLS)' cargo-deny@$(DENY_VERSION)
+	@$(CARGO) audit --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked --root '$(AUDIT_TOOLS)' cargo-audit@$(AUDIT_VERSION)
+	$(CARGO) deny --locked check
+	$(CARGO) audit
 
 fmt: ## Format the code
 	$(CARGO) fmt

@@ -28,7 +28,8 @@ const NOISY: &[&str] = &[
 
 /// Crates whose every try that fails is a line, at ERROR and WARN: what they tell is told by who
 /// asked them, once for each trouble.
-const TOLD_ELSEWHERE: &[&str] = &["kube_client", "kube_runtime"];
+const TOLD_ELSEWHERE: &[&str] =
+    &["kube_client", "kube_runtime", "pulsar::connection", "pulsar::service_discovery"];
 
 /// Set by Kubernetes in every container.
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>

@@ -15,7 +15,7 @@ use crate::encode::{EncodeSettings, EncoderPool, PoolSettings, Quality};
 use crate::http::{Condition, Health, Metrics, Part};
 use crate::media::timeline::TimelineSettings;
 use crate::media::{Container, Playback};
-use crate::model::{Clock, SystemClock};
+use crate::model::{Clock, SystemClock, causes};
 use crate::pipeline::accumulator::AccumulatorSettings;
 use crate::pipeline::attempt::Stages;
 use crate::pipeline::observers::{Gauges, Observers};
@@ -219,14 +219,20 @@ fn advice(backend: &StorageBackend, error: &StoreError) -> Option<&'static str> 
     let StoreError::Io { source, .. } = error else { return None };
     let in_folder = matches!(backend, StorageBackend::Filesystem);
     // What a listing was answered has no kind of its own.
-    let said = source.to_string();
+    let said = causes(source);
     let is_status = |status: &str| said.contains(&format!("status code: {status}"));
     let kind = match source.kind() {
         ErrorKind::Other if is_status("404") => ErrorKind::NotFound,
         ErrorKind::Other if is_status("401") || is_status("403") => ErrorKind::PermissionDenied,
         kind => kind,
     };
+    // What is encrypted is checked by the system's authorities, or by those of this file.
+    let untrusted = ["certificate", "UnknownIssuer"].iter().any(|word| said.contains(word));
     Some(match kind {
+        _ if untrusted && !in_folder => {
+            "name the file of its certificate's authority (PEM) in SSL_CERT_FILE; a certificate \
+             that is expired or made for another name has to be renewed"
+        }
         _ if error.is_full() => "make room on it, or let `stream-processor cleanup` do so",
         ErrorKind::ReadOnlyFilesystem => "mount it for writing: it is read-only",
         ErrorKind::PermissionDenied if in_folder => {

@@ -126,6 +126,7 @@ async fn settle(context: &Context, of: &Validated, child: &Child) -> Result<(), 
     let applied = api.patch(&child.name, &params, &Patch::Apply(&object)).await;
     let applied = applied.map_err(|e| obstacle(child, "apply", &e))?;
     context.metrics.child_applied(child.kind);
+    context.note_applied(&applied);
     tracing::info!(
         kind = child.kind.as_str(),
         name = child.name,

@@ -10,8 +10,8 @@ use super::context::Context;
 use super::validate::Validated;
 
 /// What is missing of the claim `name`: itself, or the storage class that is to make its volume.
-/// Classes belong to the whole cluster: an operator that has rights in some namespaces only does
-/// not tell of them.
+/// Classes belong to the whole cluster: an operator that looks after some namespaces has no right
+/// to them, and neither asks for them nor tells of them.
 ///
 /// # Errors
 /// That the API server could not be asked.
@@ -24,6 +24,7 @@ pub async fn missing(
     match context.view.claim_is_bound(&of.namespace, name) {
         None => return Ok(Some(format!("{told} is not there"))),
         Some(true) => return Ok(None),
+        Some(false) if !context.all_namespaces => return Ok(None),
         Some(false) => {}
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &of.namespace);

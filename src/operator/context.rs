@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
+use kube::core::DynamicObject;
 use kube::runtime::events::Recorder;
+use kube::{Client, ResourceExt};
 
 use super::api_server::ApiServer;
 use super::build::Child;
@@ -56,6 +57,8 @@ pub struct Context {
     pub client: Client,
     /// What is known of it.
     pub view: View,
+    /// Whether all namespaces are looked after, or one.
+    pub all_namespaces: bool,
     /// The image of objects that name none.
     pub default_image: String,
     /// Who tells people.
@@ -70,6 +73,8 @@ pub struct Context {
     /// Children of which the API server keeps another value, by what was applied.
     settled: Mutex<HashMap<ChildKey, (String, Option<String>)>>,
     digests: Mutex<HashMap<SecretKeyOf, (String, Option<String>)>>,
+    /// What the API server answered last to an apply, by uid: the generation.
+    applied: Mutex<HashMap<String, i64>>,
 }
 
 impl Context {
@@ -77,6 +82,7 @@ impl Context {
     pub fn new(
         api: ApiServer,
         view: View,
+        all_namespaces: bool,
         default_image: String,
         recorder: Recorder,
         metrics: OperatorMetrics,
@@ -86,6 +92,7 @@ impl Context {
             client: api.client(),
             api,
             view,
+            all_namespaces,
             default_image,
             recorder,
             metrics,
@@ -95,6 +102,7 @@ impl Context {
             objects: Mutex::default(),
             settled: Mutex::default(),
             digests: Mutex::default(),
+            applied: Mutex::default(),
         }
     }
 
@@ -186,12 +194,27 @@ impl Context {
         lock(&self.objects).retain(|uid, _| is_there(uid));
         // Rebuilt at need; this keeps them from growing with names that come and go.
         const MOST: usize = 10_000;
-        for full in [lock(&self.settled).len() > MOST, lock(&self.digests).len() > MOST] {
+        let lens =
+            [lock(&self.settled).len(), lock(&self.digests).len(), lock(&self.applied).len()];
+        for full in lens.map(|len| len > MOST) {
             if full {
                 lock(&self.settled).clear();
                 lock(&self.digests).clear();
+                lock(&self.applied).clear();
             }
         }
+    }
+
+    /// Notes what came of an apply.
+    pub fn note_applied(&self, object: &DynamicObject) {
+        if let (Some(uid), Some(generation)) = (object.uid(), object.metadata.generation) {
+            lock(&self.applied).insert(uid, generation);
+        }
+    }
+
+    /// The generation that an object has at least: the watches may not have told of it yet.
+    pub fn least_generation(&self, uid: &str) -> Option<i64> {
+        lock(&self.applied).get(uid).copied()
     }
 
     /// Whether exactly this was applied and the object has not changed since.

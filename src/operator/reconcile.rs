@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: whatever stops a look, the status says so before it ends.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 const UNTIL_KNOWN: Duration = Duration::from_millis(200);
 /// When an object is looked at again although nothing was told of it, in seconds: for kinds that
 /// are not watched.
-const AGAIN_SECS: std::ops::Range<u64> = 300..420;
+const AGAIN_SECS: Range<u64> = 300..420;
+/// The same while something is missing that the spec names: it may be of such a kind.
+const MISSING_AGAIN_SECS: Range<u64> = 10..20;
 
 /// Why a look has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +83,11 @@ pub async fn reconcile(
     let timer = context.metrics.reconcile_secs.start_timer();
     let looked = tokio::time::timeout(LIMIT, look(&object, &context)).await;
     timer.observe_duration();
-    looked.unwrap_or(Err(Failure::TimedOut))?;
+    let again_secs = looked.unwrap_or(Err(Failure::TimedOut))?;
     if context.succeeded(object.metadata.uid.as_deref().unwrap_or_default()) {
         tracing::info!(name = object.name_any(), namespace = object.namespace(), "it works again");
     }
-    let secs = rand::rng().random_range(AGAIN_SECS);
+    let secs = rand::rng().random_range(again_secs);
     Ok(Action::requeue(Duration::from_secs(secs)))
 }
 
@@ -107,7 +110,8 @@ pub fn after_failure(
     Action::requeue(pause)
 }
 
-async fn look(object: &StreamProcessor, context: &Context) -> Result<(), Failure> {
+/// Gives when to look again, in seconds.
+async fn look(object: &StreamProcessor, context: &Context) -> Result<Range<u64>, Failure> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let slices = View::of_label(&context.view.slices, &namespace, LABEL_PROCESSOR, &name);
     let summary = devices::sum(slices.iter().map(|slice| (pod_of(slice), slice.as_ref())));
@@ -124,8 +128,9 @@ async fn look(object: &StreamProcessor, context: &Context) -> Result<(), Failure
         Some(it @ (Obstacle::Failed(_) | Obstacle::Away(_) | Obstacle::Forbidden(_))) => {
             Err(Failure::Obstacle(it.reason(), it.message().to_owned()))
         }
+        Some(Obstacle::Missing(_)) => Ok(MISSING_AGAIN_SECS),
         // The watches tell when it may work.
-        _ => Ok(()),
+        _ => Ok(AGAIN_SECS),
     }
 }
 
@@ -178,7 +183,12 @@ fn scaled(of: &Validated, context: &Context, summary: &Summary) -> Option<Decisi
 }
 
 fn deployment(context: &Context, namespace: &str, name: &str) -> Option<Deployment> {
-    context.view.child(Kind::Deployment, namespace, name)?.try_parse().ok()
+    let mut known: Deployment =
+        context.view.child(Kind::Deployment, namespace, name)?.try_parse().ok()?;
+    // What is known may be of before the apply: then it is not as the spec says now.
+    let applied = known.metadata.uid.as_deref().and_then(|uid| context.least_generation(uid));
+    known.metadata.generation = known.metadata.generation.max(applied);
+    Some(known)
 }
 
 /// What is to be said of the object.

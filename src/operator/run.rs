@@ -118,6 +118,7 @@ impl Operator {
         let context = Arc::new(Context::new(
             self.api.clone(),
             view.clone(),
+            namespace.is_none(),
             self.config.image.clone(),
             Recorder::new(client, reporter),
             self.metrics.clone(),

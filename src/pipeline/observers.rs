@@ -47,7 +47,7 @@ impl Observer for Observers {
 pub struct Gauges(pub Vec<Arc<dyn Gauge>>);
 
 impl Gauge for Gauges {
-    fn tick(&self, gauges: WorkerGauges, source: SourceHealth, now: UtcMillis) {
+    fn tick(&self, gauges: WorkerGauges, source: &SourceHealth, now: UtcMillis) {
         self.0.iter().for_each(|gauge| gauge.tick(gauges, source, now));
     }
 

@@ -147,7 +147,7 @@ impl Observer for Reporter {
 }
 
 impl Gauge for Reporter {
-    fn tick(&self, gauges: WorkerGauges, source: SourceHealth, now: UtcMillis) {
+    fn tick(&self, gauges: WorkerGauges, source: &SourceHealth, now: UtcMillis) {
         let metrics = &self.metrics;
         let set = |gauge: &prometheus::IntGauge, value: usize| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -165,9 +165,12 @@ impl Gauge for Reporter {
             if source.is_ready() {
                 Condition::Ready
             } else {
+                let trouble = source.trouble.as_ref().map(|trouble| format!(": {trouble}"));
                 Condition::NotReady(format!(
-                    "connected to {} of {} partitions of the broker's topic",
-                    source.lanes_connected, source.lanes
+                    "connected to {} of {} partitions of the broker's topic{}",
+                    source.lanes_connected,
+                    source.lanes,
+                    trouble.unwrap_or_default()
                 ))
             },
         );

@@ -69,7 +69,7 @@ pub enum WorkerError {
 /// Who is shown the worker as a whole.
 pub trait Gauge: Send + Sync {
     /// Called every tick, also while nothing happens: its silence means that the worker hangs.
-    fn tick(&self, gauges: WorkerGauges, source: SourceHealth, now: UtcMillis);
+    fn tick(&self, gauges: WorkerGauges, source: &SourceHealth, now: UtcMillis);
     /// A delivery came.
     fn received(&self, device: &DeviceKey, captured_at: UtcMillis);
     /// There was no room for a frame: it will be asked for again.
@@ -215,7 +215,7 @@ impl Worker {
             groups_delayed: self.delayed.len(),
             oldest_open: self.accumulator.oldest_open(),
         };
-        self.gauge.tick(gauges, self.source.health(), now);
+        self.gauge.tick(gauges, &self.source.health(), now);
     }
 
     fn ask_again(&mut self, now: UtcMillis) {

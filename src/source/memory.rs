@@ -271,7 +271,7 @@ impl FrameSource for MemorySource {
     }
 
     fn health(&self) -> SourceHealth {
-        SourceHealth { lanes: 1, lanes_connected: 1, rebuilds: 0 }
+        SourceHealth { lanes: 1, lanes_connected: 1, rebuilds: 0, trouble: None }
     }
 
     async fn close(mut self: Box<Self>) {

@@ -89,7 +89,7 @@ impl Settler {
 }
 
 /// What an on-call person wants to know of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceHealth {
     /// Lanes that exist, as far as known.
     pub lanes: usize,
@@ -97,6 +97,8 @@ pub struct SourceHealth {
     pub lanes_connected: usize,
     /// How often a lane's connection was rebuilt since the start.
     pub rebuilds: u64,
+    /// What keeps some lane, or all, from being connected, and what to do, for a person.
+    pub trouble: Option<String>,
 }
 
 impl SourceHealth {

@@ -116,7 +116,7 @@ impl Witness for Board {
 }
 
 impl Gauge for Board {
-    fn tick(&self, _: WorkerGauges, _: SourceHealth, _: UtcMillis) {}
+    fn tick(&self, _: WorkerGauges, _: &SourceHealth, _: UtcMillis) {}
 
     fn received(&self, device: &DeviceKey, captured_at: UtcMillis) {
         let now = self.clock.now();

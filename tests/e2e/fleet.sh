@@ -92,9 +92,14 @@ fleet() { kubectl get sp "$name" -o "jsonpath=$1"; }
 change_fleet() { kubectl patch sp "$name" --type=merge -p "$1" > /dev/null; }
 condition() { fleet "{.status.conditions[?(@.type==\"$1\")].$2}"; }
 has_condition() { [ "$(condition "$1" status)" = "$2" ]; }
-is_seen() { [ "$(fleet '{.status.observedGeneration}')" = "$(fleet '{.metadata.generation}')" ]; }
-is_ready() { has_condition Ready True && is_seen; }
-has_workers() { [ "$(fleet '{.status.replicas}/{.status.readyReplicas}')" = "$1/$1" ] && is_ready; }
+# The fleet says that so many workers are ready, of what the spec says now, and so they are: what
+# it says may be of a moment ago.
+has_workers() {
+  kubectl get sp "$name" -o json | jq -e --argjson workers "$1" '.status.observedGeneration == .metadata.generation
+      and .status.replicas == $workers and .status.readyReplicas == $workers
+      and any(.status.conditions[]?; .type == "Ready" and .status == "True")' > /dev/null \
+    && [ "$(ready_pods)" = "$1" ]
+}
 has_live() { [ "$(fleet '{.status.devices.live}')" = "$1" ]; }
 # It stands still for a person, who is told why: $1 the reason, $2 what the message has.
 is_stalled() {
@@ -104,17 +109,34 @@ is_stalled() {
 of_consumer() { echo "app.kubernetes.io/instance=$name,app.kubernetes.io/component=consumer"; }
 pods() { k get pods -l "$(of_consumer)" -o name; }
 a_pod() { pods | sed -n 1p; }
-a_pod() { pods | sed -n 1p; }
 # How many workers are ready now.
 ready_pods() {
   k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)
     | select(any(.status.conditions[]?; .type == "Ready" and .status == "True"))] | length'
 }
-# How many workers have begun their work and are not told to end it: a number that no slow probe
-# changes.
-working_pods() {
-  k get pods -l "$(of_consumer)" -o json | jq '[.items[] | select(.metadata.deletionTimestamp == null)
-    | select(any(.status.containerStatuses[]?; .started))] | length'
+# Notes from now on what becomes of the workers' pods, each change of each: no instant is missed.
+watch_workers() {
+  watched="$(mktemp -p "$work")"
+  k get pods -l "$(of_consumer)" --watch --output-watch-events -o json > "$watched" \
+    2> "$work/watch.log" < /dev/null &
+  running+=($!)
+  await "the workers' pods are watched" test -s "$watched"
+}
+# How many of them were ready at the worst instant since $1 were. A worker that is told to end is
+# not counted any more.
+fewest_ready() {
+  jq -Rn --argjson begin "$1" 'reduce (inputs | fromjson?) as {$type, object: $pod} ({ready: {}, fewest: null};
+    .ready[$pod.metadata.name] = ($type != "DELETED" and $pod.metadata.deletionTimestamp == null
+      and any($pod.status.conditions[]?; .type == "Ready" and .status == "True"))
+    | ([.ready[] | select(.)] | length) as $now
+    | if .fewest == null and $now < $begin then . else .fewest = ([.fewest // $now, $now] | min) end)
+    | .fewest' "$watched"
+}
+changes_of_workers() {
+  jq -Rnr 'inputs | fromjson? | .type as $type | .object | [$type, .metadata.name,
+      "to end: \(.metadata.deletionTimestamp // "no")",
+      (.status.conditions[]? | select(.type == "Ready") | "ready: \(.status) since \(.lastTransitionTime)")]
+    | join(", ")' "$watched" | uniq
 }
 nothing_is_left() {
   local kinds=deployments,replicasets,pods,cronjobs,jobs,services,serviceaccounts,roles,rolebindings

@@ -1,6 +1,7 @@
 //! Damaged input of every kind that comes from outside: no panic, no hang, no memory without
-//! bounds. A fixed number of seeded inputs in every run of the tests; `make fuzz` goes on for
-//! as long as it is told.
+//! bounds. First what is kept in `corpus/`, then a fixed number of seeded inputs in every run of
+//! the tests; `make fuzz` goes on for as long as it is told. An input that fails is written to a
+//! file, whose name is printed.
 //!
 //! | variable | is |
 //! |---|---|
@@ -10,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says so by panicking")]
 
 mod checks;
+mod corpus;
 #[path = "../support/encoder.rs"]
 mod encoder;
 mod material;
@@ -18,6 +20,7 @@ mod mutate;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use corpus::Trying;
 use mutate::Random;
 use stream_processor::encode::EncoderPool;
 
@@ -90,11 +93,18 @@ impl Drop for Seeds {
 }
 
 fn damage(kind: &'static str, inputs: u64, check: impl Fn(&[u8])) {
-    let (corpus, words) = material::of(kind);
-    assert!(!corpus.is_empty());
-    corpus.iter().for_each(|good| check(good));
+    for (file, input) in corpus::kept(&corpus::folder(), kind) {
+        // The last one that is named is the one that fails.
+        eprintln!("{kind}: {}", file.display());
+        check(&input);
+    }
+    let (good, words) = material::of(kind);
+    assert!(!good.is_empty());
+    good.iter().for_each(|good| check(good));
     for seed in Seeds::new(kind, inputs) {
-        check(&mutate::damaged(&corpus, words, &mut Random(seed)));
+        let input = mutate::damaged(&good, words, &mut Random(seed));
+        let _trying = Trying { kind, seed, input: &input };
+        check(&input);
     }
     let peak_kib = peak_resident_kib();
     assert!(peak_kib < MAX_RESIDENT_KIB, "{kind}: {peak_kib} KiB of memory were in use");
@@ -137,9 +147,15 @@ fn any_playlist_is_read_back_or_refused() {
 async fn any_picture_leaves_the_helper_at_work() {
     let settings = encoder::pool_settings(1, checks::encode_settings());
     let pool = EncoderPool::start(settings).await.unwrap();
-    let (corpus, words) = material::of("jpeg");
+    for (file, picture) in corpus::kept(&corpus::folder(), "jpeg") {
+        eprintln!("helper: {}", file.display());
+        checks::judge(&pool.encode(checks::job_with(&picture)).await.unwrap());
+        assert_eq!((pool.stats().deaths, pool.stats().time_outs), (0, 0));
+    }
+    let (good, words) = material::of("jpeg");
     for seed in Seeds::new("helper", 150) {
-        let picture = mutate::damaged(&corpus, words, &mut Random(seed));
+        let picture = mutate::damaged(&good, words, &mut Random(seed));
+        let _trying = Trying { kind: "jpeg", seed, input: &picture };
         checks::judge(&pool.encode(checks::job_with(&picture)).await.unwrap());
         assert_eq!((pool.stats().deaths, pool.stats().time_outs), (0, 0));
     }

@@ -61,6 +61,22 @@ fn of_trouble<'a>(lines: &'a [Value], trouble: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test]
+async fn what_was_just_applied_is_not_told_as_ready_by_what_was_known_before() {
+    let (rig, namespace, proxy, _operator) = running(&[]).await;
+    // The next watches of Deployments are silent for a while.
+    proxy.disturb(Fault::Held, |seen| {
+        seen.path.contains("/deployments?") && seen.path.contains("watch=true")
+    });
+    proxy.cut_watches();
+    proxy.wait_for_struck(1).await;
+    rig.change(&namespace, "fleet", &json!({"spec": {"logLevel": "DEBUG"}})).await;
+    let said = rig.condition(&namespace, "fleet", ("Ready", "False", "WorkersNotReady")).await;
+    assert!(said.contains("fleet-consumer"), "{said}");
+    proxy.heal();
+    rig.ready(&namespace, "fleet").await;
+}
+
+#[tokio::test]
 async fn an_api_server_that_asks_to_wait_or_is_broken_is_asked_later_and_told_of_once() {
     let (rig, namespace, proxy, operator) = running(SETTINGS).await;
 

@@ -113,13 +113,13 @@ async fn grant(rig: &Rig, namespace: &str, without: Option<&Taken>) {
     apply(namespaced::<Role>(rig, namespace), role).await;
 }
 
-async fn prepare(rig: &Rig, namespace: &str, without: &Taken) {
+async fn prepare(rig: &Rig, namespace: &str, without: Option<&Taken>) {
     let meta = |name: &str| json!({"name": name});
     let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta(namespace)});
     apply(Api::<Namespace>::all(rig.client.clone()), place).await;
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(ACCOUNT)});
     apply(namespaced::<ServiceAccount>(rig, namespace), account).await;
-    grant(rig, namespace, Some(without)).await;
+    grant(rig, namespace, without).await;
     for (name, kind, role) in [("operator", "ClusterRole", namespace), ("lease", "Role", "lease")] {
         let binding = json!({
             "apiVersion": RBAC, "kind": "RoleBinding", "metadata": meta(name),
@@ -193,7 +193,7 @@ fn kind_of(resource: &str) -> Kind {
 async fn one(rig: &Rig, number: usize, taken: Taken) {
     let what = format!("{} {}", taken.verb, taken.resource);
     let namespace = format!("right-{number}");
-    prepare(rig, &namespace, &taken).await;
+    prepare(rig, &namespace, Some(&taken)).await;
     let kubeconfig = rig.cluster.service_account_kubeconfig(&namespace, ACCOUNT).await;
     let settings =
         [("OPERATOR_NAMESPACES", namespace.as_str()), ("OPERATOR_LEASE_NAMESPACE", &namespace)];
@@ -263,6 +263,27 @@ async fn each_right_that_is_missing_is_named_and_it_heals_when_it_is_given() {
     assert!(rights.len() > 50, "{}", rights.len());
     let each = rights.into_iter().enumerate().map(|(number, taken)| one(&rig, number, taken));
     futures::stream::iter(each).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+}
+
+/// Classes are the whole cluster's.
+#[tokio::test]
+async fn an_operator_of_one_namespace_does_without_the_right_to_storage_classes() {
+    let rig = Rig::start().await;
+    let namespace = "of-one";
+    prepare(&rig, namespace, None).await;
+    let mut of_a_class = claim(namespace, "of-a-class");
+    of_a_class["spec"]["storageClassName"] = json!("no-such-class");
+    rig.apply(&of_a_class).await;
+    let kubeconfig = rig.cluster.service_account_kubeconfig(namespace, ACCOUNT).await;
+    let settings = [("OPERATOR_NAMESPACES", namespace), ("OPERATOR_LEASE_NAMESPACE", namespace)];
+    let operator = Operator::start(&kubeconfig, "one", &settings);
+    let mut wanted = spec();
+    wanted["storage"]["filesystem"]["claimName"] = json!("of-a-class");
+    rig.apply(&object(namespace, "fleet", &wanted)).await;
+    rig.ready(namespace, "fleet").await;
+    assert_eq!(operator.metric("stream_processor_operator_missing_rights").await, Some(0.0));
+    assert!(operator.said("may not get storageclasses").is_empty());
+    operator.stop();
 }
 
 /// What the Prometheus operator installs, as far as it matters.

@@ -23,7 +23,9 @@ async fn what_is_missing_is_named_and_heals_when_it_comes() {
     assert!(said.contains("secret redis-login that redis.urlSecretRef names"), "{said}");
     assert!(said.contains("PersistentVolumeClaim other"), "{said}");
 
-    rig.apply(&claim(&namespace, "other")).await;
+    let mut of_a_class = claim(&namespace, "other");
+    of_a_class["spec"]["storageClassName"] = json!("new");
+    rig.apply(&of_a_class).await;
     let secret = |data: serde_json::Value| {
         json!({
             "apiVersion": "v1", "kind": "Secret", "stringData": data,
@@ -34,12 +36,24 @@ async fn what_is_missing_is_named_and_heals_when_it_comes() {
     loop {
         let said =
             rig.condition(&namespace, "fleet", ("Stalled", "True", "ReferenceMissing")).await;
-        if said == "the secret redis-login that redis.urlSecretRef names has no key url" {
+        if said.starts_with("the secret redis-login that redis.urlSecretRef names has no key url") {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     rig.apply(&secret(json!({"uri": "redis://redis", "url": "redis://redis"}))).await;
+    let class = "the storage class new of the PersistentVolumeClaim other that \
+                 storage.filesystem.claimName names is not there";
+    while rig.condition(&namespace, "fleet", ("Stalled", "True", "ReferenceMissing")).await != class
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Of the kind that makes a volume for the first pod alone: the claim does not change.
+    rig.apply(&json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "new"},
+        "provisioner": "example.invalid/volumes", "volumeBindingMode": "WaitForFirstConsumer",
+    }))
+    .await;
     rig.ready(&namespace, "fleet").await;
 
     // Another password: other pods. Another label of the secret: the same ones.

@@ -147,7 +147,7 @@ impl Observer for Seen {
 }
 
 impl Gauge for Seen {
-    fn tick(&self, gauges: WorkerGauges, _: SourceHealth, _: UtcMillis) {
+    fn tick(&self, gauges: WorkerGauges, _: &SourceHealth, _: UtcMillis) {
         self.most_held.fetch_max(gauges.frames_held, Ordering::SeqCst);
     }
     fn received(&self, _: &DeviceKey, _: UtcMillis) {}

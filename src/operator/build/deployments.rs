@@ -34,6 +34,11 @@ const _: () = assert!(CONSUMER_GROUPS.len() <= AllSettings::GROUPS.len());
 const CONSUMER_STOP_SECS: i64 = 45;
 /// The checker ends between two devices.
 const CHECKER_STOP_SECS: i64 = 30;
+/// How long a worker has to stay ready before an old one goes for it, in seconds. A kubelet may
+/// take back what it said of a pod that has just become ready, and say it again a moment later:
+/// <https://github.com/kubernetes/kubernetes/issues/103717>. And a worker that fails in its first
+/// seconds is to be found out while there is another.
+const CONSUMER_STEADY_SECS: i32 = 5;
 /// A rollout that gets no further for this long is told as failed, in seconds.
 const ROLLOUT_SECS: i32 = 300;
 
@@ -71,9 +76,13 @@ pub fn consumer(inputs: &Inputs<'_>) -> Deployment {
             max_unavailable: Some(IntOrString::Int(0)),
         }),
     };
-    deployment(inputs, role, inputs.replicas, strategy, |spec| {
+    let mut workers = deployment(inputs, role, inputs.replicas, strategy, |spec| {
         spec.topology_spread_constraints = Some(spread);
-    })
+    });
+    if let Some(spec) = &mut workers.spec {
+        spec.min_ready_seconds = Some(CONSUMER_STEADY_SECS);
+    }
+    workers
 }
 
 /// What ends the sessions of silent devices: one is enough, and two do no harm.

@@ -117,6 +117,17 @@ fn a_number_of_workers_that_nobody_gave_is_not_applied() {
 }
 
 #[test]
+fn an_old_worker_stays_until_a_new_one_has_been_ready_for_a_while() {
+    let all = built(&fixture::validated(fixture::minimal()));
+    let spec = &find(&all, Kind::Deployment, "fleet-consumer")["spec"];
+    let rolling = &spec["strategy"]["rollingUpdate"];
+    assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&json!(1), &json!(0)));
+    let steady_secs = spec["minReadySeconds"].as_i64().unwrap();
+    let limit_secs = spec["progressDeadlineSeconds"].as_i64().unwrap();
+    assert!((2..limit_secs / 10).contains(&steady_secs), "{steady_secs}");
+}
+
+#[test]
 fn alive_and_ready_are_two_questions_and_a_worker_may_finish() {
     let all = built(&fixture::validated(fixture::minimal()));
     let pod =

@@ -325,7 +325,8 @@ proptest! {
         let mut now = START;
         let mut turns = turns.into_iter().cycle();
         let mut steps = 0;
-        while seen.iter().map(|numbers| numbers.len() as u64).sum::<u64>() < published.iter().sum() {
+        let all = usize::try_from(published.iter().sum::<u64>()).unwrap();
+        while seen.iter().map(Vec::len).sum::<usize>() < all {
             steps += 1;
             prop_assert!(steps < 50_000, "it got stuck");
             now = now.plus_millis(step_millis);

@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use pulsar::error::{ConnectionError, ConsumerError};
 use pulsar::proto::MessageIdData;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::PulsarError;
@@ -15,19 +16,45 @@ use super::admin::PulsarAdmin;
 use super::client::{Clients, CrateConsumer};
 use super::dead_letter::DeadLetters;
 use super::ports::{Broker, Came, Consumer, Message, Original, ParkJob, Position};
+use super::probe;
 use super::settings::PulsarSettings;
+use super::trouble::{Trouble, kept_reason};
 use crate::source::DeliveryId;
+
+/// For how long what the way to the broker is like is not looked at again: many lanes that have
+/// lost their broker ask at once, and looking takes a connection.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What was found on the way, and when.
+type Looked = Option<(Instant, Option<Trouble>)>;
 
 /// A Pulsar cluster.
 pub(super) struct Cluster {
     settings: Arc<PulsarSettings>,
     clients: Clients,
+    looked: Mutex<Looked>,
 }
 
 impl Cluster {
     pub(super) fn new(settings: Arc<PulsarSettings>) -> Self {
         let clients = Clients::new(Arc::clone(&settings));
-        Self { settings, clients }
+        Self { settings, clients, looked: Mutex::default() }
+    }
+}
+
+impl Cluster {
+    /// What is wrong on the way to the broker, as it was found of late.
+    async fn look(&self) -> Option<Trouble> {
+        let mut looked = self.looked.lock().await;
+        if let Some((at, found)) = &*looked
+            && at.elapsed() < LOOK_EVERY
+        {
+            return found.clone();
+        }
+        let end = probe::look(&self.settings).await.err();
+        let found = end.map(|end| Trouble::met(&end.obstacle, &end.at, &self.settings));
+        *looked = Some((Instant::now(), found.clone()));
+        found
     }
 }
 
@@ -50,6 +77,15 @@ impl Broker for Cluster {
 
     async fn park(&self, jobs: UnboundedReceiver<ParkJob>, parked: UnboundedSender<DeliveryId>) {
         DeadLetters::new(Arc::clone(&self.settings), jobs, parked).run().await;
+    }
+
+    async fn explain(&self, error: Option<&PulsarError>) -> Trouble {
+        let (settings, at) = (&*self.settings, &self.settings.service_url);
+        if let Some(obstacle) = error.and_then(kept_reason) {
+            return Trouble::met(&obstacle, at, settings);
+        }
+        let otherwise = || error.map_or_else(|| Trouble::no_answer(at), Trouble::said);
+        self.look().await.unwrap_or_else(otherwise)
     }
 
     async fn advise(&self) {
@@ -156,4 +192,33 @@ fn is_unreadable(error: &pulsar::Error) -> bool {
         pulsar::Error::Consumer(ConsumerError::Io(_))
             | pulsar::Error::Connection(ConnectionError::Decoding(_))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_lanes_without_a_broker_look_for_it_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("pulsar://{}", listener.local_addr().unwrap());
+        let came = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&came);
+        // It hangs up on everybody.
+        let serving = tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let settings = PulsarSettings::new(&url, "persistent://a/b/c", "sub", "worker-1");
+        let cluster = Cluster::new(Arc::new(settings));
+        let all = futures::future::join_all((0..32).map(|_| cluster.explain(None))).await;
+        assert!(all.iter().all(|trouble| trouble.reason == "not_pulsar"), "{all:?}");
+        assert_eq!(came.load(Ordering::Relaxed), 1);
+        serving.abort();
+    }
 }

@@ -154,23 +154,9 @@ async fn connect(settings: &PulsarSettings) -> Result<Client, pulsar::Error> {
             retry_delay: timings.backoff_min,
             max_retries: Some(0),
         });
-    builder = match &settings.auth {
-        PulsarAuth::None => builder,
-        PulsarAuth::Token(token) => builder.with_auth(pulsar::Authentication {
-            name: "token".into(),
-            data: token.expose().as_bytes().to_vec(),
-        }),
-        PulsarAuth::TokenFile(path) => {
-            builder.with_auth_provider(Box::new(TokenFile(path.clone())))
-        }
-        PulsarAuth::OAuth2 { issuer_url, credentials_file, audience, scope } => builder
-            .with_auth_provider(OAuth2Authentication::client_credentials(OAuth2Params {
-                issuer_url: issuer_url.clone(),
-                credentials_url: format!("file://{}", credentials_file.display()),
-                audience: audience.clone(),
-                scope: scope.clone(),
-            })),
-    };
+    if let Some(provider) = authentication(&settings.auth) {
+        builder = builder.with_auth_provider(provider);
+    }
     if let Some(path) = &settings.tls.trust_certs_file {
         let chain = tokio::fs::read(path).await.map_err(|error| {
             let path = path.display();
@@ -179,6 +165,26 @@ async fn connect(settings: &PulsarSettings) -> Result<Client, pulsar::Error> {
         builder = builder.with_certificate_chain(chain);
     }
     builder.build().await
+}
+
+/// What the worker logs in with, if it does.
+pub(super) fn authentication(auth: &PulsarAuth) -> Option<Box<dyn Authentication>> {
+    Some(match auth {
+        PulsarAuth::None => return None,
+        PulsarAuth::Token(token) => Box::new(pulsar::Authentication {
+            name: "token".into(),
+            data: token.expose().as_bytes().to_vec(),
+        }),
+        PulsarAuth::TokenFile(path) => Box::new(TokenFile(path.clone())),
+        PulsarAuth::OAuth2 { issuer_url, credentials_file, audience, scope } => {
+            OAuth2Authentication::client_credentials(OAuth2Params {
+                issuer_url: issuer_url.clone(),
+                credentials_url: format!("file://{}", credentials_file.display()),
+                audience: audience.clone(),
+                scope: scope.clone(),
+            })
+        }
+    })
 }
 
 /// A token that is read from its file whenever a connection is made.

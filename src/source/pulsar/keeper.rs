@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::health::HealthCells;
+use super::asking::asked;
+use super::health::{Asker, HealthCells};
 use super::lane::{Equipment, Lane, Order};
 use super::ports::{Broker, ParkJob};
 use super::settings::PulsarSettings;
@@ -73,8 +74,12 @@ impl<B: Broker> Keeper<B> {
         let broker = Arc::clone(&self.broker);
         let advice = AbortOnDropHandle::new(tokio::spawn(async move { broker.advise().await }));
         let (count_tx, mut counts) = mpsc::channel(1);
-        let counting =
-            count_partitions(Arc::clone(&self.settings), Arc::clone(&self.broker), count_tx);
+        let counting = count_partitions(
+            Arc::clone(&self.settings),
+            Arc::clone(&self.broker),
+            Arc::clone(&self.health),
+            count_tx,
+        );
         let counting = AbortOnDropHandle::new(tokio::spawn(counting));
         let closing = self.closing.clone();
         loop {
@@ -192,12 +197,14 @@ impl<B: Broker> Keeper<B> {
 async fn count_partitions<B: Broker>(
     settings: Arc<PulsarSettings>,
     broker: Arc<B>,
+    health: Arc<HealthCells>,
     counts: mpsc::Sender<u32>,
 ) {
     let timings = &settings.timings;
     let mut backoff = Backoff::new(timings.backoff_min, timings.backoff_max);
     loop {
-        match broker.count_partitions().await {
+        let question = broker.count_partitions();
+        match asked(Asker::Partitions, &*broker, &health, &settings, question).await {
             Ok(count) => {
                 backoff.reset();
                 if counts.send(count).await.is_err() {
@@ -205,12 +212,7 @@ async fn count_partitions<B: Broker>(
                 }
                 sleep(timings.partition_poll_interval).await;
             }
-            Err(error) => {
-                let pause = backoff.pause();
-                let retry_millis = pause.as_millis();
-                warn!(topic = %settings.topic, %error, retry_millis, "cannot ask for partitions");
-                sleep(pause).await;
-            }
+            Err(_) => sleep(backoff.pause()).await,
         }
     }
 }

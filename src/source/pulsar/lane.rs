@@ -14,7 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::PulsarError;
-use super::health::HealthCells;
+use super::asking::asked;
+use super::health::{Asker, HealthCells};
 use super::lane_state::{Act, LaneState};
 use super::ports::{Broker, Came, Consumer, ParkJob, Position};
 use super::settings::PulsarSettings;
@@ -42,6 +43,7 @@ pub(super) struct Equipment<B> {
 }
 
 pub(super) struct Lane<B> {
+    number: u32,
     topic: Arc<str>,
     equipment: Equipment<B>,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -71,11 +73,17 @@ impl<B: Broker> Lane<B> {
         let limits = &equipment.settings.limits;
         let state =
             LaneState::new(number, Arc::clone(&topic), limits.lane_messages, limits.lane_bytes);
-        Self { topic, equipment, orders, state, owed: Vec::new() }
+        Self { number, topic, equipment, orders, state, owed: Vec::new() }
     }
 
     /// Runs until it is told to close.
     pub(super) async fn run(mut self) {
+        self.keep_connected().await;
+        // Whatever keeps a lane that is gone from the broker is nobody's trouble.
+        self.equipment.health.well(Asker::Lane(self.number));
+    }
+
+    async fn keep_connected(&mut self) {
         let timings = self.equipment.settings.timings.clone();
         let mut backoff = Backoff::new(timings.backoff_min, timings.backoff_max);
         loop {
@@ -107,14 +115,13 @@ impl<B: Broker> Lane<B> {
         loop {
             let broker = Arc::clone(&self.equipment.broker);
             let topic = Arc::clone(&self.topic);
-            match self.meanwhile(broker.open_consumer(&topic)).await? {
+            let health = Arc::clone(&self.equipment.health);
+            let settings = Arc::clone(&self.equipment.settings);
+            let question = broker.open_consumer(&topic);
+            let question = asked(Asker::Lane(self.number), &*broker, &health, &settings, question);
+            match self.meanwhile(question).await? {
                 Ok(consumer) => return Some(consumer),
-                Err(error) => {
-                    let pause = backoff.pause();
-                    let retry_millis = pause.as_millis();
-                    warn!(topic = %self.topic, %error, retry_millis, "the lane cannot connect");
-                    self.meanwhile(sleep(pause)).await?;
-                }
+                Err(_) => self.meanwhile(sleep(backoff.pause())).await?,
             }
         }
     }

@@ -11,6 +11,7 @@
 //! ```
 
 mod admin;
+mod asking;
 mod broker;
 mod client;
 mod dead_letter;
@@ -19,8 +20,10 @@ mod keeper;
 mod lane;
 mod lane_state;
 pub mod ports;
+mod probe;
 mod settings;
 mod shelf;
+mod trouble;
 
 use std::sync::Arc;
 
@@ -35,6 +38,7 @@ pub use dead_letter::DEAD_LETTER_SUBSCRIPTION;
 pub use settings::{
     PulsarAuth, PulsarLimits, PulsarSettings, PulsarSettingsError, PulsarTimings, PulsarTls,
 };
+pub use trouble::Trouble;
 
 use super::{Delivery, FrameSource, Settler, SourceHealth};
 use broker::Cluster;

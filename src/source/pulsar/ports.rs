@@ -5,6 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::PulsarError;
 pub use super::lane_state::{Message, Original, ParkJob, Position};
+use super::trouble::Trouble;
 use crate::source::DeliveryId;
 
 /// A broker, as far as one topic and one subscription go.
@@ -34,6 +35,13 @@ pub trait Broker: Send + Sync + 'static {
         jobs: UnboundedReceiver<ParkJob>,
         parked: UnboundedSender<DeliveryId>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Says what keeps an answer from coming: why it failed, or where it hangs. Takes seconds, no
+    /// longer.
+    fn explain(&self, error: Option<&PulsarError>) -> impl Future<Output = Trouble> + Send {
+        let trouble = error.map_or_else(|| Trouble::no_answer("its address"), Trouble::said);
+        std::future::ready(trouble)
+    }
 
     /// Looks once for settings of the topic that lose data, and says so.
     fn advise(&self) -> impl Future<Output = ()> + Send;

@@ -70,6 +70,7 @@ fi
 # The node is closed, so that with one of a few nodes no worker comes in the place of the first.
 closed="$(k get "$(a_pod)" -o 'jsonpath={.spec.nodeName}')"
 before="$(pods | sort)"
+watch_workers
 begun="$(now_millis)"
 kubectl drain "$closed" --pod-selector="$(of_consumer)" --ignore-daemonsets --delete-emptydir-data \
   --timeout=150s > "$work/drain" 2>&1 &
@@ -78,10 +79,9 @@ running+=("$draining")
 if [ "$(kubectl get nodes -o name | wc -l)" = 1 ]; then
   is_held_up() { grep -q "would violate the pod's disruption budget" "$work/drain"; }
   await "the budget holds the drain up" is_held_up
-  for _ in 1 2 3 4 5 6; do
-    [ "$(working_pods)" -ge 2 ] || fail "a drain takes one worker at a time: $(cat "$work/drain")"
-    sleep 1
-  done
+  sleep 6
+  [ "$(fewest_ready 3)" -ge 2 ] \
+    || fail "a drain takes one worker at a time: $(cat "$work/drain" <(changes_of_workers))"
 fi
 kubectl uncordon "$closed" > /dev/null
 closed=''
@@ -93,17 +93,19 @@ no_stream_waited "$begun" "a drain took one worker after the other"
 
 if [ -n "${E2E_OTHER_IMAGE:-}" ]; then
   before="$(pods | sort)"
+  watch_workers
   begun="$(now_millis)"
   change_fleet "{\"spec\": {\"image\": \"$E2E_OTHER_IMAGE\"}}"
   all_new() { has_workers 3 && [ -z "$(comm -12 <(echo "$before") <(pods | sort))" ]; }
-  for _ in $(seq 300); do
-    all_new && break
-    [ "$(working_pods)" -ge 3 ] || fail "there is one more before there is one less: $(pods)"
-    sleep 0.2
-  done
-  all_new || fail "another image rolls the workers"
-  images="$(k get pods -l "app.kubernetes.io/instance=$name" -o 'jsonpath={.items[*].spec.containers[*].image}')"
-  ! grep -qvxF "$E2E_OTHER_IMAGE" <<< "${images// /$'\n'}" || fail "all have it: $images"
+  await "another image rolls the workers" all_new
+  [ "$(fewest_ready 3)" -ge 3 ] \
+    || fail "there is one more before there is one less: $(changes_of_workers)"
+  # What a job has begun before is done with the image of then.
+  images="$(k get deployments,cronjobs,pods -l "app.kubernetes.io/instance=$name" -o json \
+    | jq -r '.items[] | select(.metadata.ownerReferences[0].kind != "Job") | .spec.jobTemplate.spec // .spec
+        | .template.spec // . | .containers[].image' | sort -u)"
+  [ "$images" = "$E2E_OTHER_IMAGE" ] || fail "all have it: $images"
+  holds "another image rolled all workers, and never were fewer than three ready"
   sleep 5
   no_stream_waited "$begun" "another image rolled all workers"
 fi

@@ -27,10 +27,21 @@ spec:
   resources: {requests: {storage: 1Gi}}
 END
 }
-claim_of_class no-such-class
-names_the_class() { grep -q 'no-such-class' <<< "$(condition Stalled message)$(condition Ready message)"; }
-await "a missing storage class is told by name" names_the_class
-holds "without the storage class: $(condition Ready message)"
+class="$E2E_NAMESPACE-late"
+claim_of_class "$class"
+await "a missing storage class is told by name" is_stalled ReferenceMissing "storage class $class "
+holds "without the storage class: $(condition Stalled message)"
+# Of the kind that makes a volume for the first pod alone: the claim does not change.
+kubectl create -f - > /dev/null << END
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: $class}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+END
+await "it goes on by itself" has_condition Stalled False
+holds "with it, it goes on by itself: $(condition Ready message)"
+kubectl delete storageclass "$class" > /dev/null
 kubectl delete sp fleet > /dev/null
 await "nothing is left of the fleet" nothing_is_left
 k delete pvc streams > /dev/null

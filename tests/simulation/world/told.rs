@@ -47,7 +47,7 @@ impl Observer for Told {
 }
 
 impl Gauge for Told {
-    fn tick(&self, _: WorkerGauges, _: SourceHealth, _: UtcMillis) {}
+    fn tick(&self, _: WorkerGauges, _: &SourceHealth, _: UtcMillis) {}
     fn received(&self, device: &DeviceKey, captured_at: UtcMillis) {
         let taken = captured_at.millis_since(START);
         self.note("takes the frame", device, &format!("of {taken} ms"));
