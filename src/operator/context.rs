@@ -196,12 +196,10 @@ impl Context {
         const MOST: usize = 10_000;
         let lens =
             [lock(&self.settled).len(), lock(&self.digests).len(), lock(&self.applied).len()];
-        for full in lens.map(|len| len > MOST) {
-            if full {
-                lock(&self.settled).clear();
-                lock(&self.digests).clear();
-                lock(&self.applied).clear();
-            }
+        if lens.iter().any(|len| *len > MOST) {
+            lock(&self.settled).clear();
+            lock(&self.digests).clear();
+            lock(&self.applied).clear();
         }
     }
 
