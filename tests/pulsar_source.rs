@@ -314,7 +314,7 @@ async fn admin_tells_the_backlog_and_warns_of_settings_that_lose_data() {
     broker.admin("PUT", &format!("namespaces/public/{name}"), serde_json::Value::Null).await;
     let topic = format!("persistent://public/{name}/frames");
     let settings = settings(broker, &topic);
-    let admin = PulsarAdmin::new(&settings).expect("an admin URL is set");
+    let admin = PulsarAdmin::new(&settings).await.unwrap().expect("an admin URL is set");
     assert_eq!(admin.warnings().await.expect("an answer"), Vec::<String>::new());
     let namespace = format!("namespaces/public/{name}");
     broker.admin("POST", &format!("{namespace}/messageTTL"), 60.into()).await;

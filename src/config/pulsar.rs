@@ -61,8 +61,8 @@ static TLS_TRUST_CERTS_FILE: Setting = Setting {
     default: None,
     takes: Takes::File,
     secret: false,
-    help: "PEM file of the certificate authorities to trust, for a broker with a private one. \
-           Without it the public authorities.",
+    help: "PEM file of the certificate authorities to trust, for a broker and an admin \
+           interface with a private one. Without it the public authorities.",
 };
 
 static AUTH_TOKEN: Setting = Setting {

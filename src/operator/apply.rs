@@ -253,11 +253,16 @@ pub fn said(error: &kube::Error) -> String {
 mod tests {
     use super::*;
     use crate::operator::build::{Inputs, children, fixture};
+    use crate::operator::references::SecretDigests;
 
     fn consumer() -> Child {
         let of = fixture::validated(fixture::full());
-        let inputs =
-            Inputs { of: &of, secrets_digest: None, replicas: Some(3), pod_monitors: false };
+        let inputs = Inputs {
+            of: &of,
+            secrets: &SecretDigests::default(),
+            replicas: Some(3),
+            pod_monitors: false,
+        };
         let all = children(&inputs).unwrap();
         all.into_iter().find(|child| child.name == "fleet-consumer").unwrap()
     }

@@ -8,12 +8,13 @@ use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
+use tokio::time::error::Elapsed;
 
 use super::context::{Backlog, Context};
 use super::crd::{SecretKey, StreamProcessor};
 use super::view::Wanted;
 use crate::model::Secret;
-use crate::source::pulsar::{PulsarAdmin, PulsarAuth, PulsarSettings};
+use crate::source::pulsar::{AdminError, PulsarAdmin, PulsarAuth, PulsarSettings};
 
 /// How many are asked at the same time.
 const AT_ONCE: usize = 8;
@@ -33,13 +34,11 @@ pub async fn watch(context: Arc<Context>, ask: mpsc::Sender<Wanted>, every: Dura
             .for_each_concurrent(AT_ONCE, |object| {
                 let (context, ask) = (&context, &ask);
                 async move {
-                    let scales = object.spec.autoscaling.is_some();
-                    if object.spec.pulsar.admin_url.is_none() && !scales {
+                    if object.spec.pulsar.admin_url.is_some() {
+                        ask_for(context, &object).await;
+                    } else if object.spec.autoscaling.is_none() {
                         return;
                     }
-                    let found = tokio::time::timeout(PATIENCE, question(context, &object)).await;
-                    let uid = object.uid().unwrap_or_default();
-                    context.set_backlog(&uid, found.ok().flatten().unwrap_or_default());
                     // The queue is gone when the operator stops.
                     let _ = ask.send(ObjectRef::from_obj(object.as_ref())).await;
                 }
@@ -48,36 +47,80 @@ pub async fn watch(context: Arc<Context>, ask: mpsc::Sender<Wanted>, every: Dura
     }
 }
 
-async fn question(context: &Context, object: &StreamProcessor) -> Option<Backlog> {
+/// Why it is not known what waits.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error("the Pulsar admin API did not answer within {} s", PATIENCE.as_secs())]
+    TimedOut(#[from] Elapsed),
+    #[error("cannot read the key {key} of the secret {secret}")]
+    Secret { secret: String, key: String },
+}
+
+/// Asks what waits for one object; that there is no answer is said once, until there is one.
+async fn ask_for(context: &Context, object: &StreamProcessor) {
+    let (name, namespace) = (object.name_any(), object.namespace());
+    let uid = object.uid().unwrap_or_default();
+    let was_unknown = context.backlog(&uid).is_unknown;
+    let found = tokio::time::timeout(PATIENCE, question(context, object)).await;
+    let backlog = match found.map_err(Unknown::from).flatten() {
+        Ok(found) => {
+            if was_unknown {
+                tracing::info!(name, namespace, "the backlog is known again");
+            }
+            found
+        }
+        Err(error) => {
+            context.metrics.backlog_failures.inc();
+            if !was_unknown {
+                tracing::warn!(name, namespace, %error, "the backlog is not known");
+            }
+            Backlog { is_unknown: true, ..Backlog::default() }
+        }
+    };
+    context.set_backlog(&uid, backlog);
+}
+
+async fn question(context: &Context, object: &StreamProcessor) -> Result<Backlog, Unknown> {
     let spec = &object.spec.pulsar;
-    let admin_url = spec.admin_url.clone()?;
     let auth = match &spec.auth_secret_ref {
-        Some(of) => PulsarAuth::Token(token(context, object, of).await?),
+        Some(of) => {
+            let token = value(context, object, of).await?;
+            PulsarAuth::Token(Secret::new(String::from_utf8_lossy(&token).trim()))
+        }
         None => PulsarAuth::None,
     };
+    let authorities = match &spec.tls {
+        Some(tls) => Some(value(context, object, &tls.ca_secret_ref).await?),
+        None => None,
+    };
     let settings = PulsarSettings {
-        admin_url: Some(admin_url),
+        admin_url: spec.admin_url.clone(),
         auth,
         ..PulsarSettings::new(&spec.service_url, &spec.topic, &spec.subscription, "operator")
     };
-    match PulsarAdmin::new(&settings)?.backlog().await {
-        Ok(found) => Some(Backlog {
-            messages: i64::try_from(found.entries).ok(),
-            oldest_at: found.oldest_published_at,
-        }),
-        Err(error) => {
-            context.metrics.backlog_failures.inc();
-            tracing::warn!(name = object.name_any(), namespace = object.namespace(), %error,
-                "the backlog is not known");
-            None
-        }
-    }
+    let Some(admin) = PulsarAdmin::trusting(&settings, authorities.as_deref())? else {
+        return Ok(Backlog::default());
+    };
+    let found = admin.backlog().await?;
+    Ok(Backlog {
+        messages: i64::try_from(found.entries).ok(),
+        oldest_at: found.oldest_published_at,
+        is_unknown: false,
+    })
 }
 
-async fn token(context: &Context, object: &StreamProcessor, of: &impl SecretKey) -> Option<Secret> {
-    let namespace = object.namespace()?;
+/// What a secret holds that the object refers to.
+async fn value(
+    context: &Context,
+    object: &StreamProcessor,
+    of: &impl SecretKey,
+) -> Result<Vec<u8>, Unknown> {
+    let namespace = object.namespace().unwrap_or_default();
     let secrets: Api<KubeSecret> = Api::namespaced(context.client.clone(), &namespace);
-    let data = secrets.get_opt(of.secret()).await.ok().flatten()?.data?;
-    let text = String::from_utf8(data.get(of.key())?.0.clone()).ok()?;
-    Some(Secret::new(text.trim().to_owned()))
+    let data = secrets.get_opt(of.secret()).await.ok().flatten().and_then(|secret| secret.data);
+    data.and_then(|mut data| data.remove(of.key()))
+        .map(|bytes| bytes.0)
+        .ok_or_else(|| Unknown::Secret { secret: of.secret().to_owned(), key: of.key().to_owned() })
 }

@@ -34,6 +34,8 @@ pub struct Backlog {
     pub messages: Option<i64>,
     /// When the oldest of them was published.
     pub oldest_at: Option<UtcMillis>,
+    /// Whether it was asked for and there was no answer.
+    pub is_unknown: bool,
 }
 
 /// One object's memory.

@@ -8,13 +8,14 @@ use super::build::digest;
 use super::claims;
 use super::conditions::Obstacle;
 use super::context::Context;
+use super::references::SecretDigests;
 use super::validate::Validated;
 
-/// Digest of what the secrets hold that the pods read; none where they read none.
+/// Digests of what the secrets hold that the pods read.
 ///
 /// # Errors
 /// What is missing, by name; or that the API server could not be asked.
-pub async fn dereference(context: &Context, of: &Validated) -> Result<Option<String>, Obstacle> {
+pub async fn dereference(context: &Context, of: &Validated) -> Result<SecretDigests, Obstacle> {
     let mut missing = Vec::new();
     let mut all = Vec::new();
     for used in &of.references.secrets {
@@ -22,7 +23,7 @@ pub async fn dereference(context: &Context, of: &Validated) -> Result<Option<Str
         match context.view.secret_version(&of.namespace, name) {
             None => missing.push(format!("the secret {name} that {field} names is not there")),
             Some(version) => match read(context, of, name, &used.key, &version).await? {
-                Some(digest) => all.push(format!("{name}/{}={digest}", used.key)),
+                Some(digest) => all.push((used.group, format!("{name}/{}={digest}", used.key))),
                 None => missing
                     .push(format!("the secret {name} that {field} names has no key {}", used.key)),
             },
@@ -38,7 +39,7 @@ pub async fn dereference(context: &Context, of: &Validated) -> Result<Option<Str
     }
     missing.dedup();
     if missing.is_empty() {
-        Ok((!all.is_empty()).then(|| digest(all.join("\n").as_bytes())))
+        Ok(SecretDigests(all))
     } else {
         Err(Obstacle::Missing(missing.join("; ")))
     }

@@ -41,6 +41,8 @@ pub enum Component {
     Cleanup,
     /// What removes old archives.
     ArchiveCleanup,
+    /// What hands out streams.
+    Serve,
     /// What is there for several of them.
     Shared,
 }
@@ -53,6 +55,7 @@ impl Component {
             Self::OfflineChecker => "offline-checker",
             Self::Cleanup => "cleanup",
             Self::ArchiveCleanup => "archive-cleanup",
+            Self::Serve => "serve",
             Self::Shared => "shared",
         }
     }

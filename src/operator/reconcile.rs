@@ -157,11 +157,11 @@ async fn put_in_force(
     }
     let of =
         validate(object, &context.default_image).map_err(|e| Obstacle::Invalid(e.to_string()))?;
-    let secrets_digest = dereference(context, &of).await?;
+    let secrets = dereference(context, &of).await?;
     *decision = scaled(&of, context, summary);
     let inputs = Inputs {
         of: &of,
-        secrets_digest: secrets_digest.as_deref(),
+        secrets: &secrets,
         replicas: decision.as_ref().map_or(of.spec.replicas, |decision| Some(decision.replicas)),
         pod_monitors: context.has_pod_monitors(),
     };
@@ -201,8 +201,10 @@ fn describe(
 ) -> StreamProcessorStatus {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let uid = object.metadata.uid.clone().unwrap_or_default();
+    let serves = object.spec.serve.is_some().then_some(Component::Serve);
     let deployments: Vec<Deployment> = [Component::Consumer, Component::OfflineChecker]
         .iter()
+        .chain(&serves)
         .filter_map(|component| deployment(context, &namespace, &component.name(&name)))
         .filter(|deployment| {
             deployment.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)

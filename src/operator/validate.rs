@@ -34,6 +34,8 @@ pub struct Validated {
     pub references: References,
     /// The port of metrics and health.
     pub metrics_port: i32,
+    /// The port that streams are served on, where they are.
+    pub serve_port: i32,
     /// The rest of what it says.
     pub spec: StreamProcessorSpec,
 }
@@ -63,6 +65,7 @@ pub fn validate(object: &StreamProcessor, default_image: &str) -> Result<Validat
             image: spec.image.clone().unwrap_or_else(|| default_image.to_owned()),
             references: References::of(&spec),
             metrics_port: i32::from(config.metrics.listen.port()),
+            serve_port: i32::from(config.serve.listen.port()),
             variables,
             name,
             namespace,

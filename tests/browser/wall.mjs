@@ -103,14 +103,28 @@ async function wall(page) {
 
   await page.locator("#client").selectOption("south");
   await until(page, () => [...document.querySelectorAll(".tile .client")].every((c) => c.textContent === "south"), null, "cameras of another client are shown");
-  await page.locator("#client").selectOption("");
+  // Whose list is taken away has the focus at the same place of the next one.
+  await page.locator(".tile .open").first().focus();
+  await page.locator("#client").evaluate((clients) => {
+    clients.value = "";
+    clients.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await isFound(page, `${cameras.toLocaleString("en-US")} cameras`);
+  await until(page, () => document.activeElement.closest(".tile")?.getAttribute("aria-posinset") === "1", null, "the focus went with the list");
 
   // From camera to camera by arrows.
-  await page.locator(".tile .open").first().focus();
+  const focusedAt = () => page.evaluate(() => Number(document.activeElement.closest(".tile").getAttribute("aria-posinset")));
+  const columns = await page.evaluate(() => new Set([...document.querySelectorAll(".tile")].map((tile) => Math.round(tile.getBoundingClientRect().left))).size);
   for (let step = 0; step < 8; step += 1) await page.keyboard.press("ArrowDown");
-  await until(page, () => document.activeElement.classList.contains("open"), null, "the focus is lost");
-  verdict.focusedAt = await page.evaluate(() => Number(document.activeElement.closest(".tile").getAttribute("aria-posinset")));
-  check(verdict.focusedAt > 8, `arrows lead to camera ${verdict.focusedAt}`);
+  await until(page, (at) => document.activeElement.closest(".tile")?.getAttribute("aria-posinset") === String(at), 8 * columns + 1, "the arrows lead elsewhere");
+  verdict.focusedAt = await focusedAt();
+
+  // Who scrolls far away goes on from the same camera.
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  await until(page, (last) => [...document.querySelectorAll(".tile")].some((t) => t.getAttribute("aria-posinset") === last), String(cameras), "the last camera is not there");
+  check(await focusedAt() === verdict.focusedAt, `scrolling leads the focus to camera ${await focusedAt()}`);
+  await page.keyboard.press("ArrowRight");
+  await until(page, (at) => document.activeElement.closest(".tile")?.getAttribute("aria-posinset") === String(at), verdict.focusedAt + 1, "the arrow does not go on from there");
 
   await page.setViewportSize(PHONE);
   await page.evaluate(() => scrollTo(0, 0));

@@ -15,6 +15,13 @@ documented() {
   echo "$1" >> "$work/run"
   (cd "$work" && eval "$1")
 }
+# The same, for as long as the scenario runs; $2 is where what it says goes.
+documented_meanwhile() {
+  grep -qxF -- "$1" <<< "$(in_documents)" || fail "README.md or docs/operator.md has the command: $1"
+  echo "$1" >> "$work/run"
+  (cd "$work" && eval "exec $1") > "$2" 2>&1 < /dev/null &
+  running+=($!)
+}
 # The same, and what it says has $2.
 documented_to_say() {
   local said

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use stream_processor::source::pulsar::{Backlog, PulsarAdmin, PulsarSettings};
+
 use crate::broker::Broker;
 use crate::certificates::Authority;
 use crate::program;
+use crate::tunnel::Tunnel;
 
 /// How long may pass until it is so, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,6 +117,28 @@ async fn an_encrypted_broker_is_used_if_its_authority_is_trusted() {
     let elsewhere = url.replace("127.0.0.1", "localhost");
     let worker = Worker::start(folder.path(), &elsewhere, &topic, &[(TRUST, &own)]);
     worker.is(503, &["another name", &elsewhere, "PULSAR_SERVICE_URL"]).await;
+}
+
+#[tokio::test]
+async fn the_encrypted_admin_api_is_asked_if_its_authority_is_trusted() {
+    let broker = Broker::shared().await;
+    let authority = Authority::new();
+    let listens = broker.admin_url.rsplit(':').next().unwrap().parse().unwrap();
+    let tunnel = Tunnel::to(listens, &authority).await;
+    let mut settings =
+        PulsarSettings::new("pulsar://127.0.0.1:1", &broker.topic("asked"), "nobody", "admin");
+    settings.admin_url = Some(format!("https://127.0.0.1:{}", tunnel.port));
+    broker.create_partitioned(&settings.topic, 2).await;
+    let backlog = async |settings: &PulsarSettings| {
+        PulsarAdmin::new(settings).await?.expect("an admin URL is set").backlog().await
+    };
+    let refused = backlog(&settings).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+    settings.tls.trust_certs_file = Some(authority.trusted());
+    assert_eq!(backlog(&settings).await.unwrap(), Backlog::default());
+    settings.tls.trust_certs_file = Some("/nowhere/ca.pem".into());
+    let missing = backlog(&settings).await.unwrap_err().to_string();
+    assert!(missing.contains("/nowhere/ca.pem"), "{missing}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn running(rig: &Rig, spec: &Value) -> (String, Operator) {
     (namespace, operator)
 }
 
-const CHILDREN: [(Kind, &str); 9] = [
+const CHILDREN: [(Kind, &str); 11] = [
     (Kind::ServiceAccount, "fleet-worker"),
     (Kind::Role, "fleet-worker"),
     (Kind::RoleBinding, "fleet-worker"),
@@ -25,13 +25,17 @@ const CHILDREN: [(Kind, &str); 9] = [
     (Kind::CronJob, "fleet-cleanup"),
     (Kind::CronJob, "fleet-archive-cleanup"),
     (Kind::Service, "fleet-metrics"),
+    (Kind::Service, "fleet-serve"),
+    (Kind::Deployment, "fleet-serve"),
     (Kind::PodDisruptionBudget, "fleet-consumer"),
 ];
 
 #[tokio::test]
 async fn every_child_is_made_brought_back_and_at_last_gone_with_its_object() {
     let rig = Rig::start().await;
-    let (namespace, operator) = running(&rig, &spec()).await;
+    let mut spec = spec();
+    spec["serve"] = json!({});
+    let (namespace, operator) = running(&rig, &spec).await;
 
     // Deleted by hand, one after the other: each comes back with another uid.
     for (kind, name) in CHILDREN {
@@ -149,6 +153,21 @@ async fn a_change_of_the_spec_reaches_what_runs_and_a_feature_that_is_off_is_rem
     while jobs.list(&ListParams::default()).await.unwrap().items.len() > 1 {
         assert!(begun.elapsed() < PATIENCE, "the archive clean-up is left");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    rig.change(&namespace, "fleet", &json!({"spec": {"serve": {"replicas": 2}}})).await;
+    rig.child(Kind::Deployment, &namespace, "fleet-serve", replicas(2)).await;
+    rig.child(Kind::Service, &namespace, "fleet-serve", |_| true).await;
+    let said = rig.condition(&namespace, "fleet", ("Ready", "True", "Available")).await;
+    assert!(said.contains("fleet-serve: 2 of 2 pods"), "{said}");
+    rig.change(&namespace, "fleet", &json!({"spec": {"serve": null}})).await;
+    let begun = Instant::now();
+    for kind in [Kind::Deployment, Kind::Service] {
+        let api = rig.children(kind, &namespace);
+        while api.get_opt("fleet-serve").await.unwrap().is_some() {
+            assert!(begun.elapsed() < PATIENCE, "what serves is left");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     // Paused: not even what was taken away comes back.

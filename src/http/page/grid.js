@@ -28,6 +28,8 @@ export class Grid {
     this.tiles = new Map();
     this.visible = [];
     this.wanted = null;
+    /// Where the focus goes as soon as there is a tile; null when it is where it should be.
+    this.awaited = null;
     this.shape = { columns: 1, width: 1, height: 1, left: 0 };
     this.frame = 0;
     const soon = () => this.renderSoon();
@@ -90,6 +92,7 @@ export class Grid {
     const { fleet } = this;
     const kept = new Set();
     this.visible = [];
+    const focused = this.focused();
     let before = null;
     for (let index = first; index < end; index += 1) {
       const device = fleet.devices.get(index);
@@ -114,9 +117,38 @@ export class Grid {
     for (const [key, tile] of this.tiles) {
       if (kept.has(key)) continue;
       tile.stop();
+      // Who scrolls away and then uses an arrow goes on from here.
+      if (tile === focused && fleet.devices.get(tile.index)?.key === key) {
+        this.position(tile);
+        continue;
+      }
       tile.root.remove();
       this.tiles.delete(key);
     }
+    this.settleFocus(focused);
+  }
+
+  focused() {
+    return [...this.tiles.values()].find((tile) => tile.root.contains(document.activeElement));
+  }
+
+  at(index) {
+    return [...this.tiles.values()].find((tile) => tile.index === index);
+  }
+
+  /// The focus stays with its camera, though its tile is moved; the camera that takes the place of
+  /// one that is gone gets it too. Who has gone elsewhere is left there.
+  settleFocus(focused) {
+    const isElsewhere = document.activeElement !== document.body && !this.focused();
+    if (isElsewhere) this.awaited = null;
+    else if (this.awaited === null && focused && !this.focused()) {
+      this.awaited = Math.max(0, Math.min(focused.index, this.fleet.total - 1));
+    }
+    if (this.awaited === null) return;
+    const tile = this.at(this.awaited);
+    if (!tile) return;
+    this.awaited = null;
+    tile.parts.open.focus({ preventScroll: true });
   }
 
   position(tile) {
@@ -168,8 +200,8 @@ export class Grid {
     const root = event.target.closest(".tile");
     if (!step || !root || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const here = [...this.tiles.values()].find((tile) => tile.root === root);
-    this.focus(Math.min(Math.max(here.index + step, 0), this.fleet.total - 1));
+    const from = this.awaited ?? this.focused().index;
+    this.focus(Math.min(Math.max(from + step, 0), this.fleet.total - 1));
   }
 
   focus(index) {
@@ -181,10 +213,8 @@ export class Grid {
     if (bottom > window.scrollY + window.innerHeight) {
       window.scrollTo({ top: bottom - window.innerHeight });
     }
+    this.awaited = index;
     this.render();
-    const tile = [...this.tiles.values()].find((other) => other.index === index);
-    if (tile) tile.parts.open.focus({ preventScroll: true });
-    else this.fleet.addEventListener("change", () => this.focus(index), { once: true });
   }
 
   /// Looks at the list from its beginning again.

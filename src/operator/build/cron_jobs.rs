@@ -45,6 +45,7 @@ fn cron_job(
         resources: of.spec.pod.upkeep_resources.clone(),
         talks_to_cluster: false,
         serves_metrics: false,
+        serves_viewers: false,
         stop_secs: STOP_SECS,
     };
     let template = pod::template(inputs, role, |spec| {

@@ -1,4 +1,4 @@
-//! The two Deployments: workers, and the offline checker. Pure.
+//! The Deployments: workers, the offline checker, and what serves viewers. Pure.
 
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
@@ -11,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::pod::{self, METRICS_PORT_NAME, Role};
 use super::{Inputs, meta};
-use crate::cli::{AllSettings, SettingScope, UpkeepSettings};
+use crate::cli::{AllSettings, ServeSettings, SettingScope, UpkeepSettings};
 use crate::config::Group;
+use crate::operator::crd::ServeSpec;
 use crate::operator::names::Component;
 
 /// What a worker reads of its settings.
@@ -34,6 +35,8 @@ const _: () = assert!(CONSUMER_GROUPS.len() <= AllSettings::GROUPS.len());
 const CONSUMER_STOP_SECS: i64 = 45;
 /// The checker ends between two devices.
 const CHECKER_STOP_SECS: i64 = 30;
+/// A server ends when its answers have been given; a clip may take a while.
+const SERVE_STOP_SECS: i64 = 30;
 /// How long a worker has to stay ready before an old one goes for it, in seconds. A kubelet may
 /// take back what it said of a pod that has just become ready, and say it again a moment later:
 /// <https://github.com/kubernetes/kubernetes/issues/103717>. And a worker that fails in its first
@@ -52,6 +55,7 @@ pub fn consumer(inputs: &Inputs<'_>) -> Deployment {
         resources: of.spec.pod.resources.clone(),
         talks_to_cluster: true,
         serves_metrics: true,
+        serves_viewers: false,
         stop_secs: CONSUMER_STOP_SECS,
     };
     let selector = Component::Consumer.selector(&of.name);
@@ -68,15 +72,7 @@ pub fn consumer(inputs: &Inputs<'_>) -> Deployment {
         }],
         given => given.to_vec(),
     };
-    // One more before one less: while a fleet is rolled, no device waits for a worker.
-    let strategy = DeploymentStrategy {
-        type_: Some("RollingUpdate".into()),
-        rolling_update: Some(RollingUpdateDeployment {
-            max_surge: Some(IntOrString::Int(1)),
-            max_unavailable: Some(IntOrString::Int(0)),
-        }),
-    };
-    let mut workers = deployment(inputs, role, inputs.replicas, strategy, |spec| {
+    let mut workers = deployment(inputs, role, inputs.replicas, one_by_one(), |spec| {
         spec.topology_spread_constraints = Some(spread);
     });
     if let Some(spec) = &mut workers.spec {
@@ -94,10 +90,38 @@ pub fn offline_checker(inputs: &Inputs<'_>) -> Deployment {
         resources: upkeep(inputs),
         talks_to_cluster: true,
         serves_metrics: true,
+        serves_viewers: false,
         stop_secs: CHECKER_STOP_SECS,
     };
     let strategy = DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None };
     deployment(inputs, role, Some(1), strategy, |_| {})
+}
+
+/// What hands out streams: it writes nothing, and viewers notice nothing when it is rolled.
+pub fn serve(inputs: &Inputs<'_>, serve: &ServeSpec) -> Deployment {
+    let role = &Role {
+        component: Component::Serve,
+        args: vec!["serve".into()],
+        groups: ServeSettings::GROUPS,
+        resources: serve.resources.clone(),
+        talks_to_cluster: false,
+        serves_metrics: true,
+        serves_viewers: true,
+        stop_secs: SERVE_STOP_SECS,
+    };
+    deployment(inputs, role, Some(serve.replicas), one_by_one(), |_| {})
+}
+
+/// One more before one less: while they are rolled, no device waits for a worker, no viewer for a
+/// playlist.
+fn one_by_one() -> DeploymentStrategy {
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".into()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(1)),
+            max_unavailable: Some(IntOrString::Int(0)),
+        }),
+    }
 }
 
 fn upkeep(inputs: &Inputs<'_>) -> ResourceRequirements {

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Secr
 
 use crate::config::Group;
 use crate::operator::crd::{
-    Container, Playback, PulsarSpec, Quality, SecretKey, StorageSpec, StreamProcessorSpec,
-    WatermarkSpec,
+    Container, Playback, PulsarSpec, Quality, SecretKey, ServeSpec, StorageSpec,
+    StreamProcessorSpec, WatermarkSpec,
 };
 
 /// Where the file system is mounted, and what stands before names in a bucket is put under it.
@@ -118,6 +118,7 @@ pub fn variables(spec: &StreamProcessorSpec, processor: &str) -> Vec<Variable> {
         }
     }
     all.extend(archive(spec));
+    all.extend(spec.serve.iter().flat_map(serve));
     all.extend(spec.watermark.iter().flat_map(watermark));
     all.push(Variable::plain("LOG_LEVEL", &spec.log_level));
     all.push(Variable::plain("LOG_FORMAT", "json"));
@@ -147,6 +148,19 @@ fn pulsar(spec: &PulsarSpec) -> Vec<Variable> {
         add("PULSAR_OAUTH2_CREDENTIALS_FILE", Some(secret_file("pulsar-oauth2")));
         add("PULSAR_OAUTH2_AUDIENCE", oauth2.audience.clone());
         add("PULSAR_OAUTH2_SCOPE", oauth2.scope.clone());
+    }
+    all
+}
+
+fn serve(spec: &ServeSpec) -> Vec<Variable> {
+    let auth = if spec.tokens_secret_ref.is_some() { "token" } else { "none" };
+    let mut all = vec![Variable::plain("SERVE_AUTH", auth)];
+    let mut file = |name: &str, volume: &str| all.push(Variable::plain(name, secret_file(volume)));
+    if spec.tokens_secret_ref.is_some() {
+        file("SERVE_TOKENS_FILE", "serve-tokens");
+    }
+    if spec.signing_key_secret_ref.is_some() {
+        file("SERVE_SIGNING_KEY_FILE", "serve-key");
     }
     all
 }

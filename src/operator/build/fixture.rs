@@ -40,6 +40,10 @@ pub fn full() -> Value {
         "archive": {"retentionDays": 3, "databaseSecretRef": {"name": "database"}},
         "cleanup": {"schedule": "*/10 * * * *", "suspend": true},
         "archiveCleanup": {"schedule": "@daily"},
+        "serve": {
+            "replicas": 2, "tokensSecretRef": {"name": "viewers"},
+            "signingKeySecretRef": {"name": "links"},
+        },
         "watermark": {"position": "bottomLeft", "fontSize": 30, "timezone": "America/Santiago"},
         "logLevel": "debug",
         "settings": {"RETENTION_GRACE_SECONDS": "60"},

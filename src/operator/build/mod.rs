@@ -19,14 +19,15 @@ use sha2::{Digest, Sha256};
 
 use super::kinds::Kind;
 use super::names::{ANNOTATION_APPLIED, Component};
+use super::references::SecretDigests;
 use super::validate::Validated;
 
 /// What the children follow from.
 pub struct Inputs<'a> {
     /// The spec.
     pub of: &'a Validated,
-    /// Digest of what the secrets hold that pods read.
-    pub secrets_digest: Option<&'a str>,
+    /// Digests of what the secrets hold that pods read.
+    pub secrets: &'a SecretDigests,
     /// How many workers, where that is decided here.
     pub replicas: Option<i32>,
     /// Whether the cluster knows PodMonitors.
@@ -73,7 +74,11 @@ pub fn children(inputs: &Inputs<'_>) -> Result<Vec<Child>, BuildError> {
     if of.spec.archive.enabled {
         all.push(child(Kind::CronJob, &cron_jobs::archive_cleanup(inputs))?);
     }
-    all.push(child(Kind::Service, &network::service(of))?);
+    all.push(child(Kind::Service, &network::metrics(of))?);
+    if let Some(serve) = &of.spec.serve {
+        all.push(child(Kind::Deployment, &deployments::serve(inputs, serve))?);
+        all.push(child(Kind::Service, &network::serve(of))?);
+    }
     all.push(child(Kind::PodDisruptionBudget, &budget::budget(of))?);
     if inputs.pod_monitors {
         all.push(child(Kind::PodMonitor, &network::pod_monitor(of))?);

@@ -19,6 +19,8 @@ use crate::operator::names::{ANNOTATION_SECRETS, Component, worker_account};
 
 /// The port of metrics and health, by name.
 pub const METRICS_PORT_NAME: &str = "metrics";
+/// The port of streams and the page, by name.
+pub const SERVE_PORT_NAME: &str = "http";
 
 /// What differs between the pods of one `StreamProcessor`.
 pub struct Role {
@@ -34,6 +36,8 @@ pub struct Role {
     pub talks_to_cluster: bool,
     /// Whether metrics and health are served.
     pub serves_metrics: bool,
+    /// Whether viewers come to it: then it has a port for them, and writes nothing.
+    pub serves_viewers: bool,
     /// How long it may take to stop, in seconds.
     pub stop_secs: i64,
 }
@@ -49,10 +53,10 @@ pub fn template(
     let mut labels = pod.labels.clone();
     labels.extend(role.component.labels(&of.name));
     let mut annotations = pod.annotations.clone();
-    if let Some(digest) = inputs.secrets_digest {
-        annotations.insert(ANNOTATION_SECRETS.into(), digest.to_owned());
+    if let Some(digest) = inputs.secrets.of(role.groups) {
+        annotations.insert(ANNOTATION_SECRETS.into(), digest);
     }
-    let (volumes, mounts) = volumes(inputs, role.groups);
+    let (volumes, mounts) = volumes(inputs, role);
     let own = || worker_account(&of.name);
     let mut spec = PodSpec {
         service_account_name: Some(pod.service_account_name.clone().unwrap_or_else(own)),
@@ -91,19 +95,16 @@ pub fn template(
 
 fn container(inputs: &Inputs<'_>, role: &Role, mounts: Vec<VolumeMount>) -> Container {
     let of = inputs.of;
-    let port = ContainerPort {
-        name: Some(METRICS_PORT_NAME.into()),
-        container_port: of.metrics_port,
-        protocol: Some("TCP".into()),
-        ..ContainerPort::default()
-    };
+    let metrics = role.serves_metrics.then(|| port(METRICS_PORT_NAME, of.metrics_port));
+    let streams = role.serves_viewers.then(|| port(SERVE_PORT_NAME, of.serve_port));
+    let ports: Vec<ContainerPort> = metrics.into_iter().chain(streams).collect();
     Container {
         name: role.component.as_str().into(),
         image: Some(of.image.clone()),
         image_pull_policy: of.spec.image_pull_policy.map(|policy| policy.as_str().into()),
         args: Some(role.args.clone()),
         env: Some(env::of_groups(&of.variables, role.groups)),
-        ports: role.serves_metrics.then(|| vec![port]),
+        ports: some_list(&ports),
         resources: Some(role.resources.clone()),
         volume_mounts: Some(mounts),
         // What a worker says at its end is in `kubectl describe pod`, and in our conditions.
@@ -120,13 +121,22 @@ fn container(inputs: &Inputs<'_>, role: &Role, mounts: Vec<VolumeMount>) -> Cont
     }
 }
 
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
 fn runtime_default() -> SeccompProfile {
     SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }
 }
 
 /// A folder for what is temporary, the storage, and the secrets that are read as files.
-fn volumes(inputs: &Inputs<'_>, groups: &[Group]) -> (Vec<Volume>, Vec<VolumeMount>) {
-    let spec = &inputs.of.spec;
+fn volumes(inputs: &Inputs<'_>, role: &Role) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let (spec, groups) = (&inputs.of.spec, role.groups);
     let temporary = EmptyDirVolumeSource {
         size_limit: Some(Quantity("64Mi".into())),
         ..EmptyDirVolumeSource::default()
@@ -149,7 +159,7 @@ fn volumes(inputs: &Inputs<'_>, groups: &[Group]) -> (Vec<Volume>, Vec<VolumeMou
             host_path: folder,
             ..Volume::default()
         });
-        mounts.push(mount("streams", STORAGE_PATH, false, files.sub_path.clone()));
+        mounts.push(mount("streams", STORAGE_PATH, role.serves_viewers, files.sub_path.clone()));
     }
     let mut secret = |name: &str, group: Group, reference: Option<&dyn SecretKey>| {
         let Some(reference) = reference.filter(|_| groups.contains(&group)) else { return };
@@ -171,6 +181,11 @@ fn volumes(inputs: &Inputs<'_>, groups: &[Group]) -> (Vec<Volume>, Vec<VolumeMou
     secret("pulsar-oauth2", Group::Pulsar, oauth2);
     secret("pulsar-ca", Group::Pulsar, pulsar.tls.as_ref().map(|tls| &tls.ca_secret_ref as _));
     secret("gcs", Group::Storage, gcs.map(|r| r as _));
+    let serve = spec.serve.as_ref();
+    let tokens = serve.and_then(|serve| serve.tokens_secret_ref.as_ref());
+    secret("serve-tokens", Group::Serve, tokens.map(|r| r as _));
+    let key = serve.and_then(|serve| serve.signing_key_secret_ref.as_ref());
+    secret("serve-key", Group::Serve, key.map(|r| r as _));
     (volumes, mounts)
 }
 

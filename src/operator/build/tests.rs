@@ -6,8 +6,8 @@ use super::*;
 use crate::config::{Config, Group, Sources};
 
 fn built(of: &Validated) -> Vec<Child> {
-    let inputs =
-        Inputs { of, secrets_digest: Some("d"), replicas: of.spec.replicas, pod_monitors: true };
+    let secrets = SecretDigests(vec![(Group::Pulsar, "d".into())]);
+    let inputs = Inputs { of, secrets: &secrets, replicas: of.spec.replicas, pod_monitors: true };
     children(&inputs).unwrap()
 }
 
@@ -72,10 +72,10 @@ fn what_a_spec_says_reaches_the_worker() {
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
 #[test]
 fn every_pod_is_admitted_under_the_restricted_standard() {
-    for spec in [fixture::minimal(), fixture::full()] {
+    for (spec, count) in [(fixture::minimal(), 4), (fixture::full(), 5)] {
         let all = built(&fixture::validated(spec));
         let pods = pods(&all);
-        assert_eq!(pods.len(), 4);
+        assert_eq!(pods.len(), count);
         for (name, pod) in pods {
             let of_pod = &pod["securityContext"];
             assert_eq!(of_pod["runAsNonRoot"], json!(true), "{name}");
@@ -150,6 +150,29 @@ fn a_feature_that_is_off_has_no_child() {
 }
 
 #[test]
+fn viewers_come_by_a_service_to_pods_that_cannot_write() {
+    let mut spec = fixture::minimal();
+    assert!(!built(&fixture::validated(spec.clone())).iter().any(|c| c.name == "fleet-serve"));
+    spec["serve"] = json!({});
+    spec["settings"] = json!({"SERVE_PORT": "8181"});
+    let all = built(&fixture::validated(spec));
+    let service = &find(&all, Kind::Service, "fleet-serve")["spec"];
+    let deployment = &find(&all, Kind::Deployment, "fleet-serve")["spec"];
+    let labels = &deployment["template"]["metadata"]["labels"];
+    for (key, value) in service["selector"].as_object().unwrap() {
+        assert_eq!(&labels[key], value);
+    }
+    let container = &deployment["template"]["spec"]["containers"][0];
+    let ports = container["ports"].as_array().unwrap();
+    let port = ports.iter().find(|port| port["name"] == service["ports"][0]["targetPort"]).unwrap();
+    assert_eq!(port["containerPort"], json!(8181));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let streams = mounts.iter().find(|mount| mount["name"] == json!("streams")).unwrap();
+    assert_eq!(streams["readOnly"], json!(true));
+    assert_eq!(deployment["template"]["spec"]["automountServiceAccountToken"], json!(false));
+}
+
+#[test]
 fn a_secret_is_where_it_is_needed_and_nowhere_else() {
     let all = built(&fixture::validated(fixture::full()));
     let mentions = |name: &str, secret: &str| pods(&all)[name].to_string().contains(secret);
@@ -161,24 +184,31 @@ fn a_secret_is_where_it_is_needed_and_nowhere_else() {
         assert!(!mentions("fleet-cleanup", secret), "{secret}");
     }
     assert!(!mentions("fleet-offline-checker", "\"pulsar\""));
+    for secret in ["\"viewers\"", "\"links\""] {
+        assert!(mentions("fleet-serve", secret) && !mentions("fleet-consumer", secret), "{secret}");
+    }
+    assert!(mentions("fleet-serve", "\"s3\"") && !mentions("fleet-serve", "\"pulsar\""));
 }
 
 #[test]
 fn another_secret_makes_another_pod_and_the_same_makes_the_same() {
     let of = fixture::validated(fixture::full());
-    let with = |secrets_digest| {
-        let inputs = Inputs { of: &of, secrets_digest, replicas: None, pod_monitors: false };
+    let with = |group, digest: &str| {
+        let secrets = SecretDigests(vec![(group, digest.into())]);
+        let inputs = Inputs { of: &of, secrets: &secrets, replicas: None, pod_monitors: false };
         let all = children(&inputs).unwrap();
         all.into_iter().find(|child| child.name == "fleet-consumer").unwrap()
     };
-    assert_eq!(with(Some("a")), with(Some("a")));
-    assert_ne!(with(Some("a")).digest, with(Some("b")).digest);
+    assert_eq!(with(Group::Redis, "a"), with(Group::Redis, "a"));
+    assert_ne!(with(Group::Redis, "a").digest, with(Group::Redis, "b").digest);
+    // Another token for viewers is no reason to roll the workers.
+    assert_eq!(with(Group::Serve, "a"), with(Group::Serve, "b"));
 }
 
 #[test]
 fn every_child_is_owned_labelled_and_has_a_valid_name() {
     let all = built(&fixture::validated(fixture::full()));
-    assert_eq!(all.len(), 10);
+    assert_eq!(all.len(), 12);
     for child in &all {
         let metadata = &child.object["metadata"];
         assert_eq!(metadata["ownerReferences"][0]["uid"], json!("u-1"));

@@ -11,6 +11,7 @@ mod processing;
 mod pulsar;
 mod redis;
 mod secret;
+mod serve;
 mod slice;
 mod status;
 mod storage;
@@ -30,8 +31,9 @@ pub use pulsar::{OAuth2Spec, PulsarSpec, TlsSpec};
 pub use redis::RedisSpec;
 pub use secret::{
     AccountKeySecretRef, CaSecretRef, GoogleKeySecretRef, OAuth2SecretRef, S3SecretRef, SecretKey,
-    TokenSecretRef, UrlSecretRef,
+    SigningKeySecretRef, TokenSecretRef, UrlSecretRef, ViewerTokensSecretRef,
 };
+pub use serve::ServeSpec;
 pub use slice::{DeviceEntry, DeviceSlice, DeviceSliceFields, SliceCounts, WorkerReport};
 pub use status::{
     CONDITION_READY, CONDITION_RECONCILING, CONDITION_SCALING, CONDITION_STALLED, DeviceCounts,
@@ -190,6 +192,10 @@ pub struct StreamProcessorSpec {
     /// Removes archives whose time is over.
     #[serde(default)]
     pub archive_cleanup: ArchiveCleanupSpec,
+    /// Streams, archives and a page for viewers, over HTTP, as the Service NAME-serve. Nothing is
+    /// served without it; serve: {} is enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serve: Option<ServeSpec>,
     /// The capture time burnt into every picture. Off without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<WatermarkSpec>,

@@ -120,7 +120,7 @@ fn upkeep_resources() -> ResourceRequirements {
     requests("50m", "128Mi")
 }
 
-fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
+pub(super) fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
     let requests = [("cpu", cpu), ("memory", memory)]
         .map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())));
     ResourceRequirements { requests: Some(requests.into()), ..ResourceRequirements::default() }

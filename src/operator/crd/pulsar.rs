@@ -52,7 +52,7 @@ pub struct PulsarSpec {
     /// OAuth 2.0 client credentials to log in with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2Spec>,
-    /// Whom to trust under pulsar+ssl://.
+    /// Whom to trust under pulsar+ssl://, and at an adminUrl with https.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }

@@ -62,6 +62,8 @@ secret_refs! {
     google: /** A secret with the JSON key of a Google service account. */ GoogleKeySecretRef, "credentials.json";
     account: /** A secret with the access key of an Azure account. */ AccountKeySecretRef, "accessKey";
     url: /** A secret with a URL that holds a password. */ UrlSecretRef, "url";
+    viewers: /** A secret with a YAML list of viewers' tokens. */ ViewerTokensSecretRef, "tokens.yaml";
+    signing: /** A secret with the key that links are signed with. */ SigningKeySecretRef, "key";
 }
 
 /// A secret with the two parts of an S3 credential.

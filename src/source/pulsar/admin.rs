@@ -2,14 +2,14 @@
 //! data. It changes nothing.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Certificate, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::settings::{PulsarAuth, PulsarSettings};
-use crate::model::{Secret, UtcMillis};
+use crate::model::{Secret, UtcMillis, causes};
 
 /// What waits in the subscription, over all partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Backlog {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// It cannot be reached, or what it says cannot be read.
-    #[error("the Pulsar admin API did not answer: {0}")]
+    #[error("the Pulsar admin API did not answer: {}", causes(.0))]
     Http(#[from] reqwest::Error),
     /// It says no.
     #[error("the Pulsar admin API answered {status} to {path}")]
@@ -36,9 +36,11 @@ pub enum AdminError {
         /// The path that was asked for.
         path: String,
     },
-    /// The token file cannot be read.
-    #[error("cannot read the Pulsar token file {path:?}: {source}")]
-    Token {
+    /// A file that the settings name cannot be read.
+    #[error("cannot read {what} {path:?}: {source}")]
+    File {
+        /// What is in it.
+        what: &'static str,
         /// Its path.
         path: PathBuf,
         /// Why not.
@@ -97,19 +99,47 @@ struct Quota {
 }
 
 impl PulsarAdmin {
-    /// For the topic of these settings; none without an admin URL. OAuth 2 is not spoken here:
-    /// then the API must answer without a token.
-    pub fn new(settings: &PulsarSettings) -> Option<Self> {
-        let base = Url::parse(settings.admin_url.as_deref()?).ok()?;
-        let timeout = settings.timings.operation_timeout;
-        let http = reqwest::Client::builder().timeout(timeout).build().ok()?;
+    /// For the topic of these settings; none without an admin URL. Under https the authorities in
+    /// the settings' file are trusted beside the public ones. OAuth 2 is not spoken here: then the
+    /// API must answer without a token.
+    ///
+    /// # Errors
+    /// [`AdminError`], where that file cannot be read or holds no certificates.
+    pub async fn new(settings: &PulsarSettings) -> Result<Option<Self>, AdminError> {
+        let authorities = match &settings.tls.trust_certs_file {
+            Some(path) if settings.admin_url.is_some() => {
+                let read = tokio::fs::read(path).await;
+                Some(read.map_err(unreadable("the trusted certificates", path))?)
+            }
+            _ => None,
+        };
+        Self::trusting(settings, authorities.as_deref())
+    }
+
+    /// As [`new`](Self::new), with the authorities as PEM rather than in a file.
+    ///
+    /// # Errors
+    /// [`AdminError`], where it holds no certificates.
+    pub fn trusting(
+        settings: &PulsarSettings,
+        authorities: Option<&[u8]>,
+    ) -> Result<Option<Self>, AdminError> {
+        let base = settings.admin_url.as_deref().and_then(|url| Url::parse(url).ok());
+        let (Some(base), Some(parts)) = (base, settings.topic_parts()) else { return Ok(None) };
+        let certificates = authorities.map(Certificate::from_pem_bundle).transpose()?;
+        let http = certificates
+            .into_iter()
+            .flatten()
+            .fold(reqwest::Client::builder(), reqwest::ClientBuilder::add_root_certificate)
+            .timeout(settings.timings.operation_timeout)
+            .build()?;
         let bearer = match &settings.auth {
             PulsarAuth::Token(token) => Bearer::Token(token.clone()),
             PulsarAuth::TokenFile(path) => Bearer::File(path.clone()),
             PulsarAuth::None | PulsarAuth::OAuth2 { .. } => Bearer::None,
         };
-        let parts = settings.topic_parts()?.map(str::to_owned);
-        Some(Self { http, base, bearer, parts, subscription: settings.subscription.clone() })
+        let (parts, subscription) = (parts.map(str::to_owned), settings.subscription.clone());
+        Ok(Some(Self { http, base, bearer, parts, subscription }))
     }
 
     /// What waits in the subscription now. A subscription that does not exist yet has nothing.
@@ -211,7 +241,7 @@ impl PulsarAdmin {
             Bearer::File(path) => {
                 let token = tokio::fs::read_to_string(path)
                     .await
-                    .map_err(|source| AdminError::Token { path: path.clone(), source })?;
+                    .map_err(unreadable("the Pulsar token file", path))?;
                 request = request.bearer_auth(token.trim());
             }
         }
@@ -229,4 +259,8 @@ impl PulsarAdmin {
         }
         Ok(serde_json::from_slice(&body).ok())
     }
+}
+
+fn unreadable(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> AdminError {
+    move |source| AdminError::File { what, path: path.to_owned(), source }
 }

@@ -89,9 +89,14 @@ impl Broker for Cluster {
     }
 
     async fn advise(&self) {
-        let Some(admin) = PulsarAdmin::new(&self.settings) else { return };
         for attempt in 0..5_u32 {
-            match admin.warnings().await {
+            let warnings = async {
+                match PulsarAdmin::new(&self.settings).await? {
+                    Some(admin) => admin.warnings().await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            match warnings.await {
                 Ok(warnings) => {
                     for warning in warnings {
                         warn!(topic = %self.settings.topic, "{warning}");

@@ -12,7 +12,7 @@ use pulsar::routing_policy::RoutingPolicy;
 use pulsar::{Consumer, Producer, SubType, TokioExecutor};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::PulsarError;
 use super::client::{Clients, durable_from_earliest};
@@ -63,6 +63,8 @@ impl DeadLetters {
     pub(super) async fn run(mut self) {
         let timings = &self.settings.timings;
         let mut backoff = Backoff::new(timings.backoff_min, timings.backoff_max);
+        // It is said once, and once that it is over.
+        let mut is_troubled = false;
         loop {
             if self.waiting.is_empty() {
                 match self.jobs.recv().await {
@@ -74,12 +76,23 @@ impl DeadLetters {
                 self.waiting.push_back(Job { job, failures: 0 });
             }
             match self.round().await {
-                Ok(()) => backoff.reset(),
+                Ok(()) => {
+                    backoff.reset();
+                    if std::mem::take(&mut is_troubled) {
+                        info!("the dead-letter topic is written to again");
+                    }
+                }
                 Err(error) => {
-                    let pause = backoff.pause();
-                    let (waiting, retry_millis) = (self.waiting.len(), pause.as_millis());
-                    warn!(%error, waiting, retry_millis, "cannot write to the dead-letter topic");
-                    sleep(pause).await;
+                    let waiting = self.waiting.len();
+                    if std::mem::replace(&mut is_troubled, true) {
+                        debug!(%error, waiting, "cannot write to the dead-letter topic");
+                    } else {
+                        warn!(
+                            %error,
+                            waiting, "cannot write to the dead-letter topic: it is tried again"
+                        );
+                    }
+                    sleep(backoff.pause()).await;
                 }
             }
         }

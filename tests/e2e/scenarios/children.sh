@@ -20,6 +20,7 @@ kubectl apply -f "$work/manifests/samples/filesystem.yaml" > /dev/null
 await "a worker is ready" has_workers 1
 
 children=(cronjob/fleet-cleanup cronjob/fleet-archive-cleanup service/fleet-metrics
+  service/fleet-serve deployment/fleet-serve
   poddisruptionbudget/fleet-consumer rolebinding/fleet-worker role/fleet-worker
   serviceaccount/fleet-worker deployment/fleet-offline-checker deployment/fleet-consumer)
 

@@ -65,6 +65,19 @@ else
   holds "it plays in Chromium: $(grep -o '"playedSecs":[0-9.]*' <<< "$verdict")"
 fi
 
+documented_meanwhile 'kubectl port-forward service/fleet-serve 8088:80' "$work/forwarded"
+served=http://localhost:8088
+is_served() { [ "$(curl -fsS "$served/api/devices" | jq .counts.live)" = 6 ]; }
+await "the page has six live cameras" is_served
+curl -fsS "$served/$playlist" > "$work/served.m3u8"
+grep -q '^segments/' "$work/served.m3u8" || fail "the playlist is served: $(cat "$work/served.m3u8")"
+holds "six cameras are served by the Service fleet-serve"
+if [ -d "$browser/node_modules" ] && command -v chromium > /dev/null; then
+  verdict="$(node "$browser/play-live.mjs" --secs 10 --start-secs 40 --stall-secs 3 --edge-segments 10 \
+    "$served/$playlist")" || fail "it plays in Chromium as it is served: $verdict"
+  holds "it plays in Chromium as it is served: $(grep -o '"playedSecs":[0-9.]*' <<< "$verdict")"
+fi
+
 documented 'kubectl scale sp/fleet --replicas=3' > /dev/null
 await "three workers are ready" has_workers 3
 stop_cameras
