@@ -16,6 +16,10 @@ const BASE_MIB: f64 = 64.0;
 /// A generous bound of what is kept of one frame that is held, and of one device.
 const KIB_PER_FRAME: f64 = 4.0;
 const KIB_PER_DEVICE: f64 = 24.0;
+/// What is remembered of frames that were put off: as many as a broker leaves unacknowledged with
+/// one consumer unless it is set otherwise.
+const PUT_OFF: f64 = 50_000.0;
+const KIB_PER_PUT_OFF: f64 = 0.5;
 /// How much of what a worker has by then may be added within the window.
 const GROWTH_SHARE: f64 = 0.1;
 const GROWTH_MIB: f64 = 16.0;
@@ -133,8 +137,11 @@ pub fn promises(title: &'static str, ended: &Ended) -> Section {
 
 /// What the worker had at most, against what the settings allow.
 pub fn push_memory(section: &mut Section, ended: &Ended, max_held: usize, devices: usize) {
-    let bound =
-        BASE_MIB + max_held as f64 * KIB_PER_FRAME / MIB + devices as f64 * KIB_PER_DEVICE / MIB;
+    let bound = BASE_MIB
+        + (max_held as f64 * KIB_PER_FRAME
+            + devices as f64 * KIB_PER_DEVICE
+            + PUT_OFF * KIB_PER_PUT_OFF)
+            / MIB;
     let row = Row::new(format!("peak MiB with {max_held} frames, {devices} devices at most"), []);
     section.push(row.required(ended.peak_kib / MIB, Wanted::AtMost(bound)));
 }

@@ -193,7 +193,7 @@ async function camera(page) {
 
   await page.locator(".tile", { hasText: "telling" }).locator(".open").click();
   await until(page, () => document.getElementById("viewer-timeline").dataset.gaps === "1", null, "the silence is not shown");
-  check(await page.locator("#viewer-live").getAttribute("aria-pressed") === "true", "it is not live");
+  await until(page, () => document.getElementById("viewer-live").getAttribute("aria-pressed") === "true", null, "it is not live");
   check(await players(page) === 0, "tiles play behind the camera");
 
   // Instants, on both sides of the silence: the right picture, by what is on it.

@@ -94,7 +94,8 @@ pub(super) enum Act {
 struct Held {
     position: Position,
     order_key: u64,
-    original: Original,
+    /// None while it is put off: tens of thousands may be, and they come again.
+    original: Option<Box<Original>>,
 }
 
 /// One lane's state; it outlives the lane's connections.
@@ -154,6 +155,7 @@ impl LaneState {
             Arrival::New(id) => {
                 let payload = original.payload.clone();
                 let bytes = payload.len();
+                let original = Some(Box::new(original));
                 self.held.insert(id, Held { position, order_key, original });
                 self.shelf.put(Delivery { id, payload }, order_key, bytes);
                 Vec::new()
@@ -173,13 +175,14 @@ impl LaneState {
             Settlement::Park(id, refusal) => match self.held.remove(&id) {
                 Some(Held { position, original, .. }) => {
                     let topic = Arc::clone(&self.topic);
+                    let original = original.map(|original| *original).unwrap_or_default();
                     vec![Act::Park(Box::new(ParkJob { id, topic, position, original, refusal }))]
                 }
                 None => Vec::new(),
             },
             Settlement::Defer(id) => {
                 if let Some(held) = self.held.get_mut(&id) {
-                    held.original = Original::default();
+                    held.original = None;
                 }
                 Vec::new()
             }
