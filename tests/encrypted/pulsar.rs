@@ -126,7 +126,7 @@ async fn the_encrypted_admin_api_is_asked_if_its_authority_is_trusted() {
     let listens = broker.admin_url.rsplit(':').next().unwrap().parse().unwrap();
     let tunnel = Tunnel::to(listens, &authority).await;
     let mut settings =
-        PulsarSettings::new("pulsar://127.0.0.1:1", &broker.topic("asked"), "nobody", "admin");
+        PulsarSettings::new("pulsar://127.0.0.1:1", broker.topic("asked"), "nobody", "admin");
     settings.admin_url = Some(format!("https://127.0.0.1:{}", tunnel.port));
     broker.create_partitioned(&settings.topic, 2).await;
     let backlog = async |settings: &PulsarSettings| {
