@@ -9,16 +9,19 @@ in_documents() {
   sed -n 's/^\(kubectl .*\)$/\1/p' "$repository/README.md" "$repository/docs/operator.md" \
     | sed 's/ *#.*//; s/ *\\$//' | sort -u
 }
-# Runs a command just as README.md or docs/operator.md has it.
-documented() {
+# Notes that a command is run, which the documents must have.
+note_documented() {
   grep -qxF -- "$1" <<< "$(in_documents)" || fail "README.md or docs/operator.md has the command: $1"
   echo "$1" >> "$work/run"
+}
+# Runs a command just as README.md or docs/operator.md has it.
+documented() {
+  note_documented "$1"
   (cd "$work" && eval "$1")
 }
 # The same, for as long as the scenario runs; $2 is where what it says goes.
 documented_meanwhile() {
-  grep -qxF -- "$1" <<< "$(in_documents)" || fail "README.md or docs/operator.md has the command: $1"
-  echo "$1" >> "$work/run"
+  note_documented "$1"
   (cd "$work" && eval "exec $1") > "$2" 2>&1 < /dev/null &
   running+=($!)
 }

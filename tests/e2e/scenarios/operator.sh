@@ -54,15 +54,21 @@ while read -r segment; do
 done < <(grep -v '^#' "$work/playlist.m3u8" | sed -n 1,3p)
 holds "the playlist lists $(grep -vc '^#' "$work/playlist.m3u8") segments, its first are H.264"
 browser="$repository/tests/browser"
-if [ -z "${E2E_STORAGE:-}" ] || [ ! -d "$browser/node_modules" ] || ! command -v chromium > /dev/null; then
+has_browser() { [ -d "$browser/node_modules" ] && command -v chromium > /dev/null; }
+# Plays the playlist $1, a path or an address; $2 is from where.
+plays() {
+  local verdict
+  verdict="$(node "$browser/play-live.mjs" --secs 10 --start-secs 40 --stall-secs 3 --edge-segments 10 \
+    "$1")" || fail "it plays in Chromium $2: $verdict"
+  holds "it plays in Chromium $2: $(grep -o '"playedSecs":[0-9.]*' <<< "$verdict")"
+}
+if [ -z "${E2E_STORAGE:-}" ] || ! has_browser; then
   holds "not played: that takes Chromium, the packages of tests/browser, and a claim on this machine"
 else
   # A player that starts at the live edge wants some segments before it.
   six_listed() { [ "$(in_camera "grep -vc '^#' $playlist")" -ge 6 ]; }
   await "six segments are listed" six_listed
-  verdict="$(node "$browser/play-live.mjs" --secs 10 --start-secs 40 --stall-secs 3 --edge-segments 10 \
-    "$E2E_STORAGE/$E2E_NAMESPACE/streams/$playlist")" || fail "it plays in Chromium: $verdict"
-  holds "it plays in Chromium: $(grep -o '"playedSecs":[0-9.]*' <<< "$verdict")"
+  plays "$E2E_STORAGE/$E2E_NAMESPACE/streams/$playlist" "from the claim"
 fi
 
 documented_meanwhile 'kubectl port-forward service/fleet-serve 8088:80' "$work/forwarded"
@@ -72,11 +78,7 @@ await "the page has six live cameras" is_served
 curl -fsS "$served/$playlist" > "$work/served.m3u8"
 grep -q '^segments/' "$work/served.m3u8" || fail "the playlist is served: $(cat "$work/served.m3u8")"
 holds "six cameras are served by the Service fleet-serve"
-if [ -d "$browser/node_modules" ] && command -v chromium > /dev/null; then
-  verdict="$(node "$browser/play-live.mjs" --secs 10 --start-secs 40 --stall-secs 3 --edge-segments 10 \
-    "$served/$playlist")" || fail "it plays in Chromium as it is served: $verdict"
-  holds "it plays in Chromium as it is served: $(grep -o '"playedSecs":[0-9.]*' <<< "$verdict")"
-fi
+if has_browser; then plays "$served/$playlist" "as it is served"; fi
 
 documented 'kubectl scale sp/fleet --replicas=3' > /dev/null
 await "three workers are ready" has_workers 3
