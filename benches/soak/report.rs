@@ -16,9 +16,7 @@ const BASE_MIB: f64 = 64.0;
 /// A generous bound of what is kept of one frame that is held, and of one device.
 const KIB_PER_FRAME: f64 = 4.0;
 const KIB_PER_DEVICE: f64 = 24.0;
-/// What is remembered of frames that were put off: as many as a broker leaves unacknowledged with
-/// one consumer unless it is set otherwise.
-const PUT_OFF: f64 = 50_000.0;
+/// What is remembered of a frame that was put off.
 const KIB_PER_PUT_OFF: f64 = 0.5;
 /// How much of what a worker has by then may be added within the window.
 const GROWTH_SHARE: f64 = 0.1;
@@ -40,12 +38,13 @@ pub fn load() -> String {
 
 /// One line per stretch of time: what came and went, and what the worker had.
 pub fn timeline(title: &'static str, stretches: &[(String, &[Sample])]) -> Section {
-    const COLUMNS: [&str; 9] = [
+    const COLUMNS: [&str; 10] = [
         "published/s",
         "committed/s",
         "segments/s",
         "not acked",
         "held",
+        "put off",
         "deferred/s",
         "oldest s",
         "threads",
@@ -59,6 +58,7 @@ pub fn timeline(title: &'static str, stretches: &[(String, &[Sample])]) -> Secti
             format!("{:.1}", rate(samples, |s| s.segments)),
             format!("{:.0}", most(samples, |s| s.backlog)),
             format!("{:.0}", most(samples, |s| s.held)),
+            format!("{:.0}", most(samples, |s| s.put_off)),
             format!("{:.0}", rate(samples, |s| s.deferred)),
             format!("{:.0}", most(samples, |s| s.oldest_secs)),
             format!("{:.0}", most(samples, |s| s.threads)),
@@ -140,9 +140,15 @@ pub fn push_memory(section: &mut Section, ended: &Ended, max_held: usize, device
     let bound = BASE_MIB
         + (max_held as f64 * KIB_PER_FRAME
             + devices as f64 * KIB_PER_DEVICE
-            + PUT_OFF * KIB_PER_PUT_OFF)
+            + ended.put_off * KIB_PER_PUT_OFF)
             / MIB;
-    let row = Row::new(format!("peak MiB with {max_held} frames, {devices} devices at most"), []);
+    let row = Row::new(
+        format!(
+            "peak MiB with {max_held} frames, {devices} devices, {:.0} frames put off at most",
+            ended.put_off
+        ),
+        [],
+    );
     section.push(row.required(ended.peak_kib / MIB, Wanted::AtMost(bound)));
 }
 

@@ -53,6 +53,8 @@ pub struct Ended {
     pub dead_letters: f64,
     /// The largest that the worker ever was.
     pub peak_kib: f64,
+    /// The most frames that it had put off.
+    pub put_off: f64,
     /// How long the worker took after the last frame was published.
     pub drained_secs: f64,
 }
@@ -242,6 +244,7 @@ impl<'a> Stage<'a> {
         }
         let last = self.look().await?;
         let peak_kib = self.meter.peak_kib();
+        let put_off = self.meter.most_put_off();
         self.worker.stop().await?;
         let store = Store::at(self.base.path(), StoreSettings::default())?;
         let mut fleets = Vec::new();
@@ -249,7 +252,7 @@ impl<'a> Stage<'a> {
             let verdict = judge(&store, &publisher.cameras, publisher.sent()).await?;
             fleets.push((publisher.order.name.clone(), verdict));
         }
-        Ok(Ended { fleets, dead_letters: last.dead_letters, peak_kib, drained_secs })
+        Ok(Ended { fleets, dead_letters: last.dead_letters, peak_kib, put_off, drained_secs })
     }
 }
 

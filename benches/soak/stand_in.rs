@@ -115,10 +115,10 @@ pub async fn run(order: &str) -> Result<(), Failure> {
             close_after: segment,
             max_held: processing.max_frames_held,
             max_held_per_device: processing.max_frames_held_per_device,
+            live_within: segment * 3,
             forget_after: processing.device_idle,
         },
         groups_under_way: order.helpers * 2 + 2,
-        live_within: segment * 3,
         stop_grace: Duration::from_secs(20),
     };
     let worker = Worker::new(Box::new(source), Arc::new(stages), reporter, settings);

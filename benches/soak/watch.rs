@@ -22,6 +22,8 @@ pub struct Sample {
     /// Frames that the worker holds now, and for how long the oldest of them.
     pub held: f64,
     pub oldest_secs: f64,
+    /// What was delivered to it, and is neither held nor acknowledged: put off, or on its way.
+    pub put_off: f64,
     /// What the broker counts: published and not acknowledged.
     pub backlog: f64,
     /// The worker, without its helpers.
@@ -41,6 +43,7 @@ pub struct Meter {
     begun: Instant,
     worker: u32,
     broker: u32,
+    most_put_off: f64,
 }
 
 impl Meter {
@@ -49,11 +52,12 @@ impl Meter {
             begun: Instant::now(),
             worker,
             broker: broker.pid().ok_or("no broker's process")?,
+            most_put_off: 0.0,
         })
     }
 
     pub async fn look(
-        &self,
+        &mut self,
         broker: &Broker,
         topic: &str,
         worker: &Worker,
@@ -64,6 +68,9 @@ impl Meter {
         let metric = |name| metric_in(&text, name).ok_or_else(|| format!("no metric {name}"));
         let counters = broker.counters(topic, SUBSCRIPTION).await;
         let memory = memory_of(self.worker);
+        let held = metric("queued_frames")?;
+        let put_off = (counters.unacked as f64 - held).max(0.0);
+        self.most_put_off = self.most_put_off.max(put_off);
         Ok(Sample {
             secs: self.begun.elapsed().as_secs_f64(),
             sent: sent as f64,
@@ -71,8 +78,9 @@ impl Meter {
             segments: metric("segments_generated_total")?,
             deferred: metric("frames_deferred_total")?,
             dead_letters: metric("dead_letters_total")?,
-            held: metric("queued_frames")?,
+            held,
             oldest_secs: metric("oldest_held_frame_age_seconds")?,
+            put_off,
             backlog: counters.backlog as f64,
             rss_kib: memory.rss_kib,
             pss_kib: memory.pss_kib,
@@ -83,6 +91,11 @@ impl Meter {
             broker_cpu: cpu_of(self.broker).as_secs_f64(),
             publishers_cpu: cpu_of_all(publishers).as_secs_f64(),
         })
+    }
+
+    /// The most frames that were ever put off.
+    pub fn most_put_off(&self) -> f64 {
+        self.most_put_off
     }
 
     /// The most memory that the worker ever had.

@@ -353,10 +353,10 @@ fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerSetti
             close_after,
             max_held: processing.max_frames_held,
             max_held_per_device: processing.max_frames_held_per_device,
+            live_within: close_after * 3,
             forget_after: processing.device_idle,
         },
         groups_under_way: helpers * 2 + 2,
-        live_within: close_after * 3,
         stop_grace: STOP_GRACE,
     }
 }

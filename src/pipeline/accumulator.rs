@@ -6,17 +6,22 @@
 //! there is room. While a device has deferred frames its newer ones are deferred behind them,
 //! which keeps its order; no other device waits.
 //!
+//! A quarter of the room is for live frames alone, and of what was deferred they are asked for
+//! first: who comes back with the frames of hours does not keep others from their live edge.
+//!
 //! Open groups alone must not fill the room, or frames would be put off while the encoders have
 //! nothing to do: so many devices are a reason to close the oldest groups early.
 //!
 //! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
 
 mod put_off;
+mod turns;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use self::put_off::PutOff;
+use self::turns::Turns;
 use crate::model::{DeviceKey, EventId, FrameEvent, UtcMillis};
 use crate::source::DeliveryId;
 
@@ -31,6 +36,8 @@ pub struct AccumulatorSettings {
     pub max_held: usize,
     /// Frames held at most of one device.
     pub max_held_per_device: usize,
+    /// A frame is live when it was taken within this of now.
+    pub live_within: Duration,
     /// A device without frames for this long is forgotten.
     pub forget_after: Duration,
 }
@@ -38,6 +45,21 @@ pub struct AccumulatorSettings {
 /// The share of the room that open groups leave to what is closed, as a divisor: it is for the
 /// groups under way, and for the frames that come between two ticks.
 const CLOSED_SHARE: usize = 8;
+
+/// The share of the room that only live frames get, as a divisor.
+const LIVE_SHARE: usize = 4;
+
+impl AccumulatorSettings {
+    /// Whether a frame that was taken then is live.
+    pub fn is_live(&self, captured_at: UtcMillis, now: UtcMillis) -> bool {
+        now.since(captured_at) <= self.live_within
+    }
+
+    /// How many frames may be held when one of these is let in.
+    fn room_for(&self, is_live: bool) -> usize {
+        if is_live { self.max_held } else { self.max_held - self.max_held / LIVE_SHARE }
+    }
+}
 
 /// One frame that is held, and every delivery that brought it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +143,7 @@ pub struct Accumulator {
     /// Room that is kept for what was asked for again, all devices together.
     reserved: usize,
     /// Devices with deferred frames, in the order in which they get room.
-    waiting: VecDeque<DeviceKey>,
+    waiting: Turns,
     /// To be asked for whether there is room or not.
     overdue: Vec<DeliveryId>,
 }
@@ -136,7 +158,7 @@ impl Accumulator {
             open: 0,
             deferred: 0,
             reserved: 0,
-            waiting: VecDeque::new(),
+            waiting: Turns::default(),
             overdue: Vec::new(),
         }
     }
@@ -172,15 +194,17 @@ impl Accumulator {
             same.deliveries.push(delivery);
             return Offer::Held;
         }
+        let captured_at = event.captured_at;
+        let room = settings.room_for(settings.is_live(captured_at, now));
         // What is kept for those that were asked for is not for others.
         let has_room = come.had_room
-            || (self.held + self.reserved < settings.max_held
-                && device.held < settings.max_held_per_device);
+            || (self.held + self.reserved < room && device.held < settings.max_held_per_device);
         if !has_room || device.put_off.is_behind(come) {
-            if device.put_off.deferred() == 0 {
-                self.waiting.push_back(key);
+            let is_first = device.put_off.deferred() == 0;
+            device.put_off.defer(come, delivery, hash, captured_at);
+            if is_first {
+                self.waiting.push(key, settings.is_live(captured_at, now));
             }
-            device.put_off.defer(come, delivery, hash);
             self.deferred += 1;
             return Offer::Deferred;
         }
@@ -191,7 +215,7 @@ impl Accumulator {
         let open = device.open.get_or_insert_with(|| Open { frames: Vec::new(), opened_at: now });
         let frame = HeldFrame {
             event_id,
-            captured_at: event.captured_at,
+            captured_at,
             utc_offset_secs: event.utc_offset_secs,
             frame_path: event.frame_path,
             request_id: event.request_id,
@@ -249,7 +273,8 @@ impl Accumulator {
 
     /// Closes the oldest groups, which have the most frames, until the open ones leave room.
     fn close_early(&mut self, closed: &mut Vec<Group>) {
-        let most_open = self.settings.max_held - self.settings.max_held / CLOSED_SHARE;
+        let room = self.settings.room_for(!self.waiting.some_are_not_live());
+        let most_open = room - self.settings.max_held / CLOSED_SHARE;
         if self.open <= most_open {
             return;
         }
@@ -279,18 +304,26 @@ impl Accumulator {
     }
 
     /// The deferred frames that there is room for again, in their order: ask the source for
-    /// them. Devices take turns, and get whole groups: frames that are let in by ones and twos
-    /// wait for the others of their group, and take up the room of those meanwhile. First come
-    /// those that a tick found to be behind others that were asked for long ago.
+    /// them. Devices take turns, live ones first, and get whole groups: frames that are let in by
+    /// ones and twos wait for the others of their group, and take up the room of those meanwhile.
+    /// First come those that a tick found to be behind others that were asked for long ago.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
-        let settings = self.settings;
         let mut wanted = std::mem::take(&mut self.overdue);
-        let mut room = settings.max_held.saturating_sub(self.held + self.reserved);
-        for _ in 0..self.waiting.len() {
+        for is_live in [true, false] {
+            self.rerequest_of(is_live, now, &mut wanted);
+        }
+        wanted
+    }
+
+    fn rerequest_of(&mut self, is_live: bool, now: UtcMillis, wanted: &mut Vec<DeliveryId>) {
+        let settings = self.settings;
+        let limit = settings.room_for(is_live);
+        let mut room = limit.saturating_sub(self.held + self.reserved);
+        for _ in 0..self.waiting.count(is_live) {
             if room == 0 {
                 break;
             }
-            let Some(key) = self.waiting.pop_front() else { break };
+            let Some(key) = self.waiting.pop(is_live) else { break };
             let Some(device) = self.devices.get_mut(&key) else { continue };
             let deferred = device.put_off.deferred();
             let device_room = settings.max_held_per_device.saturating_sub(device.held);
@@ -302,24 +335,23 @@ impl Accumulator {
                 let open = device.open.as_ref().map_or(0, |open| open.frames.len());
                 let missing = settings.frames_per_segment.saturating_sub(open).max(1);
                 let most = device_room.min(deferred);
-                if room < missing.min(most).min(settings.max_held) {
+                if room < missing.min(most).min(limit) {
                     // It is its turn, as soon as there is enough.
-                    self.waiting.push_front(key);
+                    self.waiting.push_first(key, is_live);
                     break;
                 }
                 let count = match most.min(room) {
                     all if all == deferred => all,
                     some => whole_groups(some, missing, settings.frames_per_segment),
                 };
-                self.reserved += device.put_off.ask(count, now, &mut wanted);
+                self.reserved += device.put_off.ask(count, now, wanted);
                 room -= count;
                 self.deferred -= count;
             }
-            if device.put_off.deferred() > 0 {
-                self.waiting.push_back(key);
+            if let Some(captured_at) = device.put_off.first_captured_at() {
+                self.waiting.push(key, settings.is_live(captured_at, now));
             }
         }
-        wanted
     }
 
     /// When the oldest open group was opened: how far behind the clock may be.

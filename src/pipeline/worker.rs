@@ -29,8 +29,6 @@ pub struct WorkerSettings {
     /// Groups under way at once: more than there are helpers, so that reading and committing
     /// overlap with encoding.
     pub groups_under_way: usize,
-    /// A group is live when its newest frame was taken within this of now.
-    pub live_within: Duration,
     /// How long to wait for the groups under way when asked to stop.
     pub stop_grace: Duration,
 }
@@ -109,7 +107,7 @@ impl Worker {
             gauge,
             settings,
             accumulator: Accumulator::new(settings.accumulator),
-            schedule: Schedule::new(settings.live_within),
+            schedule: Schedule::new(settings.accumulator.live_within),
             states: HashMap::new(),
             delayed: BTreeMap::new(),
             delays: 0,

@@ -216,6 +216,7 @@ impl Rig {
             close_after: Duration::from_secs(30),
             max_held: 240,
             max_held_per_device: 24,
+            live_within: Duration::from_secs(90),
             forget_after: Duration::from_secs(3_600),
         };
         let clock = Arc::new(ManualClock::new(START));
@@ -253,7 +254,6 @@ impl Rig {
         let settings = WorkerSettings {
             accumulator: self.settings,
             groups_under_way: 4,
-            live_within: Duration::from_secs(90),
             stop_grace: Duration::from_secs(20),
         };
         let gauge = Arc::clone(&seen) as _;

@@ -30,6 +30,7 @@ struct Deferred {
     turn: u64,
     delivery: DeliveryId,
     event_hash: u64,
+    captured_at: UtcMillis,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,11 @@ impl PutOff {
         self.deferred.len()
     }
 
+    /// When the first of them was taken.
+    pub(super) fn first_captured_at(&self) -> Option<UtcMillis> {
+        self.deferred.front().map(|first| first.captured_at)
+    }
+
     /// Whether frames that were asked for have yet to come.
     pub(super) fn awaits_some(&self) -> bool {
         !self.awaited.is_empty()
@@ -129,11 +135,17 @@ impl PutOff {
     }
 
     /// Puts the frame that has come off, into its place if it was put off before.
-    pub(super) fn defer(&mut self, come: Come, delivery: DeliveryId, event_hash: u64) {
+    pub(super) fn defer(
+        &mut self,
+        come: Come,
+        delivery: DeliveryId,
+        event_hash: u64,
+        captured_at: UtcMillis,
+    ) {
         let turn = come.awaited.map_or(self.next_turn, |awaited| awaited.turn);
         self.next_turn = self.next_turn.max(turn.saturating_add(1));
         let place = self.deferred.partition_point(|other| other.turn < turn);
-        self.deferred.insert(place, Deferred { turn, delivery, event_hash });
+        self.deferred.insert(place, Deferred { turn, delivery, event_hash, captured_at });
     }
 
     /// Awaits the first `count` of the deferred: for how many of them to keep room, and, at the
@@ -169,7 +181,7 @@ impl PutOff {
 
     fn begin_round(&mut self, count: usize, now: UtcMillis, wanted: &mut Vec<DeliveryId>) {
         self.last_round = self.last_round.saturating_add(1);
-        for Deferred { turn, delivery, event_hash } in self.deferred.drain(..count) {
+        for Deferred { turn, delivery, event_hash, .. } in self.deferred.drain(..count) {
             self.awaited.insert(event_hash, Awaited { turn, round: self.last_round });
             wanted.push(delivery);
         }

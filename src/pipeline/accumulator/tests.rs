@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -13,6 +13,7 @@ fn settings() -> AccumulatorSettings {
         close_after: Duration::from_secs(30),
         max_held: 40,
         max_held_per_device: 12,
+        live_within: Duration::from_secs(90),
         forget_after: Duration::from_secs(600),
     }
 }
@@ -273,6 +274,65 @@ fn many_devices_in_little_room_still_get_whole_groups() {
     let short = sizes.iter().filter(|size| **size < 6).count();
     assert!(short <= 40, "{short} of {} groups are short: {sizes:?}", sizes.len());
     assert!(sizes.len() <= 120, "{} groups of {sizes:?}", sizes.len());
+}
+
+/// An hour after the frames of these tests were taken.
+const HOUR_LATER: UtcMillis = UtcMillis(START.0 + 3_600_000);
+
+/// Where in the numbers of the frames that hour is.
+const LIVE: u64 = 720;
+
+/// A room full of the old frames of five devices, of each of which one more is put off.
+fn full_of_old_frames() -> Accumulator {
+    let mut accumulator = Accumulator::new(settings());
+    for number in 0..7 {
+        for device in 0..5 {
+            let id = delivery(number * 5 + device);
+            accumulator.offer(event(&format!("old{device}"), number), id, HOUR_LATER);
+        }
+    }
+    assert_eq!((accumulator.held(), accumulator.deferred()), (30, 5));
+    accumulator
+}
+
+#[test]
+fn old_frames_leave_a_quarter_of_the_room_to_live_ones() {
+    let mut accumulator = full_of_old_frames();
+    for number in 0..10 {
+        let event = event(&format!("live{}", number % 2), LIVE + number);
+        let offer = accumulator.offer(event, delivery(100 + number), HOUR_LATER);
+        assert!(matches!(offer, Offer::Held), "{number}");
+    }
+    let over = accumulator.offer(event("live2", LIVE), delivery(110), HOUR_LATER);
+    assert!(matches!(over, Offer::Deferred));
+    // Room that only live frames may have is none for those that wait longer.
+    accumulator.release(&event("live0", 0).device, 5);
+    assert_eq!(accumulator.rerequest(HOUR_LATER), [delivery(110)]);
+    assert_eq!(accumulator.rerequest(HOUR_LATER), []);
+}
+
+#[test]
+fn live_frames_that_were_put_off_are_asked_for_before_old_ones() {
+    let mut accumulator = full_of_old_frames();
+    for device in 0..11 {
+        let event = event(&format!("live{device}"), LIVE);
+        accumulator.offer(event, delivery(100 + device), HOUR_LATER);
+    }
+    accumulator.release(&event("old0", 0).device, 6);
+    accumulator.release(&event("old1", 0).device, 6);
+    let wanted = accumulator.rerequest(HOUR_LATER);
+    assert_eq!(wanted, [delivery(110), delivery(30)], "and a place is left for a live one");
+}
+
+#[test]
+fn open_groups_of_old_frames_do_not_keep_old_frames_out() {
+    let mut accumulator = Accumulator::new(settings());
+    for device in 0..31 {
+        accumulator.offer(event(&format!("{device:02}"), 0), delivery(device), HOUR_LATER);
+    }
+    assert_eq!((accumulator.held(), accumulator.deferred()), (30, 1));
+    let (closed, _) = accumulator.tick(HOUR_LATER);
+    assert_eq!(closed.len(), 5, "an eighth of the whole room");
 }
 
 #[test]

@@ -91,10 +91,10 @@ impl World {
                 close_after: Duration::from_secs(4),
                 max_held: self.plan.max_held,
                 max_held_per_device: self.plan.max_held_per_device,
+                live_within: Duration::from_secs(10),
                 forget_after: Duration::from_secs(20),
             },
             groups_under_way: self.plan.groups_under_way,
-            live_within: Duration::from_secs(10),
             stop_grace: Duration::from_secs(3),
         };
         let gauge = Arc::new(Told(Arc::clone(&process)));
