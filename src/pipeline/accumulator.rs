@@ -15,13 +15,12 @@
 //! Architecture invariant: no IO, no clock of its own; what it is told is all that it knows.
 
 mod put_off;
-mod turns;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use self::put_off::PutOff;
-use self::turns::Turns;
+use super::lanes::{Lane, Turns};
 use crate::model::{DeviceKey, EventId, FrameEvent, UtcMillis};
 use crate::source::DeliveryId;
 
@@ -50,14 +49,16 @@ const CLOSED_SHARE: usize = 8;
 const LIVE_SHARE: usize = 4;
 
 impl AccumulatorSettings {
-    /// Whether a frame that was taken then is live.
-    pub fn is_live(&self, captured_at: UtcMillis, now: UtcMillis) -> bool {
-        now.since(captured_at) <= self.live_within
+    fn lane_of(&self, captured_at: UtcMillis, now: UtcMillis) -> Lane {
+        Lane::of(captured_at, self.live_within, now)
     }
 
-    /// How many frames may be held when one of these is let in.
-    fn room_for(&self, is_live: bool) -> usize {
-        if is_live { self.max_held } else { self.max_held - self.max_held / LIVE_SHARE }
+    /// How many frames may be held when one of the lane is let in.
+    fn room_for(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Live => self.max_held,
+            Lane::Backlog => self.max_held - self.max_held / LIVE_SHARE,
+        }
     }
 }
 
@@ -195,16 +196,16 @@ impl Accumulator {
             return Offer::Held;
         }
         let captured_at = event.captured_at;
-        let room = settings.room_for(settings.is_live(captured_at, now));
+        let lane = settings.lane_of(captured_at, now);
         // What is kept for those that were asked for is not for others.
         let has_room = come.had_room
-            || (self.held + self.reserved < room && device.held < settings.max_held_per_device);
+            || (self.held + self.reserved < settings.room_for(lane)
+                && device.held < settings.max_held_per_device);
         if !has_room || device.put_off.is_behind(come) {
-            let is_first = device.put_off.deferred() == 0;
-            device.put_off.defer(come, delivery, hash, captured_at);
-            if is_first {
-                self.waiting.push(key, settings.is_live(captured_at, now));
+            if device.put_off.deferred() == 0 {
+                self.waiting.push(key, lane);
             }
+            device.put_off.defer(come, delivery, hash, captured_at);
             self.deferred += 1;
             return Offer::Deferred;
         }
@@ -273,8 +274,9 @@ impl Accumulator {
 
     /// Closes the oldest groups, which have the most frames, until the open ones leave room.
     fn close_early(&mut self, closed: &mut Vec<Group>) {
-        let room = self.settings.room_for(!self.waiting.some_are_not_live());
-        let most_open = room - self.settings.max_held / CLOSED_SHARE;
+        let backlog_waits = self.waiting.count(Lane::Backlog) > 0;
+        let lane = if backlog_waits { Lane::Backlog } else { Lane::Live };
+        let most_open = self.settings.room_for(lane) - self.settings.max_held / CLOSED_SHARE;
         if self.open <= most_open {
             return;
         }
@@ -309,21 +311,21 @@ impl Accumulator {
     /// First come those that a tick found to be behind others that were asked for long ago.
     pub fn rerequest(&mut self, now: UtcMillis) -> Vec<DeliveryId> {
         let mut wanted = std::mem::take(&mut self.overdue);
-        for is_live in [true, false] {
-            self.rerequest_of(is_live, now, &mut wanted);
+        for lane in [Lane::Live, Lane::Backlog] {
+            self.rerequest_of(lane, now, &mut wanted);
         }
         wanted
     }
 
-    fn rerequest_of(&mut self, is_live: bool, now: UtcMillis, wanted: &mut Vec<DeliveryId>) {
+    fn rerequest_of(&mut self, lane: Lane, now: UtcMillis, wanted: &mut Vec<DeliveryId>) {
         let settings = self.settings;
-        let limit = settings.room_for(is_live);
+        let limit = settings.room_for(lane);
         let mut room = limit.saturating_sub(self.held + self.reserved);
-        for _ in 0..self.waiting.count(is_live) {
+        for _ in 0..self.waiting.count(lane) {
             if room == 0 {
                 break;
             }
-            let Some(key) = self.waiting.pop(is_live) else { break };
+            let Some(key) = self.waiting.pop(lane) else { break };
             let Some(device) = self.devices.get_mut(&key) else { continue };
             let deferred = device.put_off.deferred();
             let device_room = settings.max_held_per_device.saturating_sub(device.held);
@@ -337,7 +339,7 @@ impl Accumulator {
                 let most = device_room.min(deferred);
                 if room < missing.min(most).min(limit) {
                     // It is its turn, as soon as there is enough.
-                    self.waiting.push_first(key, is_live);
+                    self.waiting.push_first(key, lane);
                     break;
                 }
                 let count = match most.min(room) {
@@ -349,7 +351,7 @@ impl Accumulator {
                 self.deferred -= count;
             }
             if let Some(captured_at) = device.put_off.first_captured_at() {
-                self.waiting.push(key, settings.is_live(captured_at, now));
+                self.waiting.push(key, settings.lane_of(captured_at, now));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`accumulator`] | which frames go together, and how many are held (pure) |
 //! | [`scheduling`] | which group is next (pure) |
+//! | [`lanes`] | what is live, and whose turn it is (pure) |
 //! | [`captions`] | what is written on a picture (pure) |
 //! | [`attempt`] | one group's way through the stages |
 //! | [`worker`] | the loop that wires them |
@@ -17,6 +18,7 @@
 pub mod accumulator;
 pub mod attempt;
 pub mod captions;
+pub mod lanes;
 pub mod observers;
 pub mod ports;
 pub mod report;

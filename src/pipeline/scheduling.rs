@@ -8,16 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::attempt::Work;
+use super::lanes::{Lane, Turns};
 use crate::model::{DeviceKey, UtcMillis};
-
-/// How urgent a group is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lane {
-    /// Somebody may be watching the live edge.
-    Live,
-    /// Frames from a while ago.
-    Backlog,
-}
 
 /// Turns in a row that the live lane gets while the backlog waits.
 const LIVE_TURNS: u32 = 3;
@@ -33,8 +25,7 @@ struct Queue {
 pub struct Schedule {
     live_within: Duration,
     queues: HashMap<DeviceKey, Queue>,
-    live: VecDeque<DeviceKey>,
-    backlog: VecDeque<DeviceKey>,
+    turns: Turns,
     live_turns: u32,
     groups_waiting: usize,
 }
@@ -46,8 +37,7 @@ impl Schedule {
         Self {
             live_within,
             queues: HashMap::new(),
-            live: VecDeque::new(),
-            backlog: VecDeque::new(),
+            turns: Turns::default(),
             live_turns: 0,
             groups_waiting: 0,
         }
@@ -60,10 +50,7 @@ impl Schedule {
 
     /// Devices whose next group waits in `lane`.
     pub fn devices_waiting(&self, lane: Lane) -> usize {
-        match lane {
-            Lane::Live => self.live.len(),
-            Lane::Backlog => self.backlog.len(),
-        }
+        self.turns.count(lane)
     }
 
     /// Adds a group behind the others of its device.
@@ -79,13 +66,13 @@ impl Schedule {
 
     /// The group to encode next; its device is busy until [`Schedule::finished`].
     pub fn take_next(&mut self) -> Option<Work> {
-        let backlogs_turn = self.live_turns >= LIVE_TURNS && !self.backlog.is_empty();
-        let device = if backlogs_turn || self.live.is_empty() {
+        let backlogs_turn = self.live_turns >= LIVE_TURNS && self.turns.count(Lane::Backlog) > 0;
+        let device = if backlogs_turn || self.turns.count(Lane::Live) == 0 {
             self.live_turns = 0;
-            self.backlog.pop_front()?
+            self.turns.pop(Lane::Backlog)?
         } else {
             self.live_turns = (self.live_turns + 1).min(LIVE_TURNS);
-            self.live.pop_front()?
+            self.turns.pop(Lane::Live)?
         };
         let queue = self.queues.get_mut(&device)?;
         queue.busy = true;
@@ -120,10 +107,10 @@ impl Schedule {
             .queues
             .get(&device)
             .and_then(|queue| queue.groups.front())
-            .and_then(|work| work.group.frames.last())
-            .map(|frame| frame.captured_at);
-        let is_live = newest.is_some_and(|at| now.since(at) <= self.live_within);
-        if is_live { &mut self.live } else { &mut self.backlog }.push_back(device);
+            .and_then(|work| work.group.frames.last());
+        let lane = newest
+            .map_or(Lane::Backlog, |frame| Lane::of(frame.captured_at, self.live_within, now));
+        self.turns.push(device, lane);
     }
 }
 

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::accumulator::{Accumulator, AccumulatorSettings, Offer};
 use super::attempt::{Attempted, Stages, Work, attempt};
-use super::scheduling::{Lane, Schedule};
+use super::lanes::Lane;
+use super::scheduling::Schedule;
 use crate::model::{ClaimedIds, DeviceKey, FrameEvent, PlausibleTimes, UtcMillis};
 use crate::source::{Delivery, FrameSource, Refusal, Settlement, SourceHealth};
 use crate::store::DeviceState;
