@@ -324,7 +324,7 @@ pub struct SignUrlArgs {
     /// How long it lasts: 30m, 1h, 7d.
     #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = lasting)]
     pub lasts: Duration,
-    /// What to put before it, such as https://streams.example.com.
+    /// What to put before it, such as `https://streams.example.com`.
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     pub base_url: String,
 }

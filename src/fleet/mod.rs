@@ -2,8 +2,8 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | [`schedule`] | when a device is looked at next, and who comes first (pure) |
-//! | [`known`] | what is known of one device (pure) |
+//! | `schedule` | when a device is looked at next, and who comes first (pure) |
+//! | `known` | what is known of one device (pure) |
 //!
 //! Ten thousand devices are not looked at all the time. The folders are listed now and then;
 //! each device's state is asked for when it may have changed: often while somebody looks at the
