@@ -8,22 +8,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stream_processor::cli::{AllSettings, SettingScope};
+use stream_processor::cmd::assembly::{
+    open_store, session_rules, target_duration_secs, worker_settings,
+};
 use stream_processor::config::{Config, Sources};
 use stream_processor::encode::{EncodeError, EncodeJob, EncodeOutcome};
 use stream_processor::http::{Health, Metrics, serve_ops};
 use stream_processor::logging;
 use stream_processor::media::timeline::{PictureSize, SegmentPlan, TimelineSettings};
 use stream_processor::model::SystemClock;
-use stream_processor::pipeline::accumulator::AccumulatorSettings;
 use stream_processor::pipeline::attempt::Stages;
 use stream_processor::pipeline::ports::Encode;
 use stream_processor::pipeline::report::Reporter;
-use stream_processor::pipeline::worker::{Worker, WorkerSettings};
+use stream_processor::pipeline::worker::Worker;
 use stream_processor::playlist::longest_segment_millis;
-use stream_processor::session::SessionRules;
 use stream_processor::source::FrameSource;
 use stream_processor::source::pulsar::{PulsarSettings, PulsarSource};
-use stream_processor::store::{Store, StoreSettings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -72,10 +72,6 @@ pub async fn run(order: &str) -> Result<(), Failure> {
     let config = Config::resolve(&sources, AllSettings::GROUPS, "stand-in")?.config;
     logging::init(&config.log)?;
     let processing = &config.processing;
-    let segment = Duration::from_secs(processing.segment_duration_secs.into());
-    let target_duration_secs =
-        processing.segment_duration_secs + processing.segment_duration_secs.div_ceil(10);
-    let store = StoreSettings { target_duration_secs, ..StoreSettings::default() };
     let metrics = Metrics::new()?;
     let health = Health::new(Duration::from_secs(60));
     let reporter = Arc::new(Reporter::new(metrics.clone(), health.clone()));
@@ -91,17 +87,15 @@ pub async fn run(order: &str) -> Result<(), Failure> {
         media: std::fs::read(&order.segment)?.into(),
         size: PictureSize { width: order.width, height: order.height },
         timeline: TimelineSettings {
-            max_segment_millis: longest_segment_millis(target_duration_secs),
+            max_segment_millis: longest_segment_millis(target_duration_secs(
+                processing.segment_duration_secs,
+            )),
             ..encode_settings().timeline
         },
     };
     let stages = Stages {
-        store: Store::connect(&config.storage, store)?,
-        sessions: SessionRules {
-            offline_threshold: config.archive.offline_threshold,
-            commit_every: segment + segment / 2,
-            max_duration: config.archive.max_session_duration,
-        },
+        store: open_store(&config.storage, processing).await?,
+        sessions: session_rules(&config.archive, processing),
         encoder: Arc::new(encoder),
         settler: source.settler(),
         clock: Arc::new(SystemClock),
@@ -109,18 +103,7 @@ pub async fn run(order: &str) -> Result<(), Failure> {
         captions: None,
         missing_file_patience: processing.missing_frame_retry,
     };
-    let settings = WorkerSettings {
-        accumulator: AccumulatorSettings {
-            frames_per_segment: processing.frames_per_segment,
-            close_after: segment,
-            max_held: processing.max_frames_held,
-            max_held_per_device: processing.max_frames_held_per_device,
-            live_within: segment * 3,
-            forget_after: processing.device_idle,
-        },
-        groups_under_way: order.helpers * 2 + 2,
-        stop_grace: Duration::from_secs(20),
-    };
+    let settings = worker_settings(processing, order.helpers);
     let worker = Worker::new(Box::new(source), Arc::new(stages), reporter, settings);
     let stop = CancellationToken::new();
     let listener = TcpListener::bind(config.metrics.listen).await?;

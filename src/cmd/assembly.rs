@@ -345,7 +345,8 @@ pub fn target_duration_secs(segment_duration_secs: u32) -> u32 {
     segment_duration_secs.saturating_add(segment_duration_secs.div_ceil(10))
 }
 
-fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerSettings {
+/// How a worker works that has so many helpers.
+pub fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerSettings {
     let close_after = Duration::from_secs(processing.segment_duration_secs.into());
     WorkerSettings {
         accumulator: AccumulatorSettings {

@@ -2,7 +2,7 @@
 
 pub mod archive_cleanup;
 pub mod archiving;
-mod assembly;
+pub mod assembly;
 mod chores;
 pub mod cleanup;
 mod cluster;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Secret as KubeSecret;
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 use tokio::time::error::Elapsed;
 
+use super::apply::said;
 use super::context::{Backlog, Context};
 use super::crd::{SecretKey, StreamProcessor};
+use super::dereference::secret_value;
 use super::view::Wanted;
 use crate::model::Secret;
 use crate::source::pulsar::{AdminError, PulsarAdmin, PulsarAuth, PulsarSettings};
@@ -54,8 +55,10 @@ enum Unknown {
     Admin(#[from] AdminError),
     #[error("the Pulsar admin API did not answer within {} s", PATIENCE.as_secs())]
     TimedOut(#[from] Elapsed),
-    #[error("cannot read the key {key} of the secret {secret}")]
-    Secret { secret: String, key: String },
+    #[error("cannot read the secret {secret}: {}", said(.source))]
+    Unreadable { secret: String, source: kube::Error },
+    #[error("there is no secret {secret} with the key {key}")]
+    Missing { secret: String, key: String },
 }
 
 /// Asks what waits for one object; that there is no answer is said once, until there is one.
@@ -118,9 +121,10 @@ async fn value(
     of: &impl SecretKey,
 ) -> Result<Vec<u8>, Unknown> {
     let namespace = object.namespace().unwrap_or_default();
-    let secrets: Api<KubeSecret> = Api::namespaced(context.client.clone(), &namespace);
-    let data = secrets.get_opt(of.secret()).await.ok().flatten().and_then(|secret| secret.data);
-    data.and_then(|mut data| data.remove(of.key()))
-        .map(|bytes| bytes.0)
-        .ok_or_else(|| Unknown::Secret { secret: of.secret().to_owned(), key: of.key().to_owned() })
+    let (secret, key) = (of.secret().to_owned(), of.key().to_owned());
+    match secret_value(&context.client, &namespace, &secret, &key).await {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(Unknown::Missing { secret, key }),
+        Err(source) => Err(Unknown::Unreadable { secret, source }),
+    }
 }

@@ -1,7 +1,7 @@
 //! Looks for what a spec names besides itself: secrets and their keys, the claim. Only fetches.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use kube::{Api, Client};
 
 use super::apply::{hindered, said};
 use super::build::digest;
@@ -56,12 +56,25 @@ async fn read(
     if let Some(known) = context.known_digest(&of.namespace, name, key, version) {
         return Ok(known);
     }
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &of.namespace);
-    let secret = secrets.get_opt(name).await.map_err(|error| {
+    let value = secret_value(&context.client, &of.namespace, name, key).await.map_err(|error| {
         hindered(format!("cannot read the secret {name}: {}", said(&error)), &error)
     })?;
-    let data = secret.and_then(|secret| secret.data).unwrap_or_default();
-    let digest = data.get(key).map(|value| digest(&value.0));
+    let digest = value.map(|value| digest(&value));
     context.keep_digest(&of.namespace, name, key, version, digest.clone());
     Ok(digest)
+}
+
+/// What a secret has under a key, if it is there and has it.
+///
+/// # Errors
+/// The API server could not be asked, or refuses.
+pub async fn secret_value(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<Option<Vec<u8>>, kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let data = secrets.get_opt(name).await?.and_then(|secret| secret.data);
+    Ok(data.and_then(|mut data| data.remove(key)).map(|value| value.0))
 }
