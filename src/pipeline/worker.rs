@@ -202,7 +202,11 @@ impl Worker {
                 self.schedule.retry(work, now);
             }
         }
-        self.ask_again(now);
+        // Once a tick, not whenever there is room: what is asked for at once is read at once.
+        let wanted = self.accumulator.rerequest(now);
+        if !wanted.is_empty() {
+            self.stages.settler.settle(Settlement::Redeliver(wanted));
+        }
         let gauges = WorkerGauges {
             frames_held: self.accumulator.held(),
             frames_deferred: self.accumulator.deferred(),
@@ -215,13 +219,6 @@ impl Worker {
             oldest_open: self.accumulator.oldest_open(),
         };
         self.gauge.tick(gauges, &self.source.health(), now);
-    }
-
-    fn ask_again(&mut self, now: UtcMillis) {
-        let wanted = self.accumulator.rerequest(now);
-        if !wanted.is_empty() {
-            self.stages.settler.settle(Settlement::Redeliver(wanted));
-        }
     }
 
     fn start_attempts(&mut self) {
@@ -252,9 +249,6 @@ impl Worker {
                 self.delays += 1;
                 self.delayed.insert((now.plus(delay), self.delays), work);
             }
-        }
-        if settled > 0 {
-            self.ask_again(now);
         }
     }
 

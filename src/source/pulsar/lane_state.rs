@@ -1,7 +1,7 @@
 //! What a lane decides: which message is handed on, which entry is acknowledged, asked for
 //! again or parked. Pure: the lane carries out the [`Act`]s.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -212,42 +212,31 @@ impl LaneState {
         }
     }
 
-    /// Gives messages back in the order given, and after them what waits of their keys: it
-    /// must not be handed on before them.
+    /// Gives messages back, and with them what waits of their keys: it must not be handed on
+    /// before them. The broker is asked in the order of the topic: it throws away what it has
+    /// read, and reads again, when an entry older than those is asked for (apache/pulsar#12885).
     fn redeliver(&mut self, ids: Vec<DeliveryId>) -> Vec<Act> {
-        let mut keys = Vec::new();
-        let mut known_keys = HashSet::new();
-        let mut asked = HashSet::new();
-        let mut acts = Vec::new();
-        for id in ids {
-            if let Some(order_key) = self.give_back(id, &mut asked, &mut acts)
-                && known_keys.insert(order_key)
-            {
-                keys.push(order_key);
-            }
-        }
+        let mut asked: BTreeMap<_, _> =
+            ids.into_iter().filter_map(|id| self.give_back(id)).collect();
+        let keys: HashSet<u64> = asked.values().copied().collect();
         for key in keys {
-            for delivery in self.shelf.withdraw(key) {
-                self.give_back(delivery.id, &mut asked, &mut acts);
-            }
+            let waiting = self.shelf.withdraw(key);
+            asked.extend(waiting.into_iter().filter_map(|delivery| self.give_back(delivery.id)));
         }
-        acts.extend(self.ask());
-        acts
+        for (position, key) in &asked {
+            self.shelf.given_back(*position, *key);
+        }
+        let mut positions: Vec<Position> =
+            asked.into_keys().chain(self.shelf.ask_again()).collect();
+        positions.sort_unstable();
+        positions.into_iter().map(Act::Nack).collect()
     }
 
-    fn give_back(
-        &mut self,
-        id: DeliveryId,
-        asked: &mut HashSet<Position>,
-        acts: &mut Vec<Act>,
-    ) -> Option<u64> {
+    /// Where the message's entry is, and what its order is kept by.
+    fn give_back(&mut self, id: DeliveryId) -> Option<(Position, u64)> {
         let Held { position, order_key, .. } = self.held.remove(&id)?;
         self.entries.give_back(id)?;
-        if asked.insert(position) {
-            self.shelf.given_back(position, order_key);
-            acts.push(Act::Nack(position));
-        }
-        Some(order_key)
+        Some((position, order_key))
     }
 
     fn ask(&mut self) -> Vec<Act> {
@@ -339,6 +328,18 @@ mod tests {
             assert!(state.arrive(message(entry, 0, None, "a")).is_empty());
         }
         assert_eq!(texts(&taken(&mut state)), ["2.0", "1.0", "3.0", "4.0"]);
+    }
+
+    #[test]
+    fn what_is_given_back_is_asked_for_in_the_order_of_the_topic() {
+        let mut state = state();
+        for entry in 1..=4 {
+            state.arrive(message(entry, 0, None, &format!("k{entry}")));
+        }
+        let got = taken(&mut state);
+        let ids = [3, 0, 2, 1].map(|n: usize| got[n].id);
+        let acts = state.settle(Settlement::Redeliver(ids.to_vec()));
+        assert_eq!(shown(&acts), ["nack 1", "nack 2", "nack 3", "nack 4"]);
     }
 
     #[test]

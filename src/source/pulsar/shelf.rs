@@ -8,13 +8,19 @@
 //! away and still to come. The broker sends what it was asked for in topic order, but what was
 //! on its way already comes first, and is turned away too. An older one that was asked for
 //! before a newer one, and has not come before it, is not coming: its key went to another
-//! consumer meanwhile.
+//! consumer meanwhile. But one time alone proves nothing: a broker that has run out of permits
+//! between two reads sends a newer one first, for it does not know the keys of what it was asked
+//! for again (`redeliverUnacknowledgedMessages` in Pulsar's PersistentDispatcherMultipleConsumers).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Places that are remembered at most: twice what a broker leaves unacknowledged with one
 /// consumer (`maxUnackedMessagesPerConsumer`, 50,000 unless set).
 const MAX_AWAY: usize = 100_000;
+
+/// How often one that is away is overtaken, by messages that were asked for later each time, until
+/// it is taken for gone.
+const OVERTAKEN_FOR_GOOD: u8 = 3;
 
 /// What became of a message that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +33,11 @@ pub(crate) enum Offer {
 
 #[derive(Clone, Copy, Debug)]
 struct Away {
-    key: u64,
-    /// When the broker was asked for it, counted in questions; not yet, if none.
+    /// When the broker was asked for it, counted in questions, or when it was overtaken since; not
+    /// yet, if none.
     asked: Option<u64>,
+    /// How often it was overtaken.
+    overtaken: u8,
 }
 
 #[derive(Debug)]
@@ -46,9 +54,12 @@ pub(crate) struct Shelf<P, T> {
     bytes: usize,
     max_items: usize,
     max_bytes: usize,
-    away: BTreeMap<P, Away>,
-    /// How many of them the broker was not asked for yet.
-    unasked: usize,
+    /// By key, so that a message looks at those of its own key alone.
+    away: HashMap<u64, BTreeMap<P, Away>>,
+    /// How many those are.
+    away_count: usize,
+    /// Those of them that the broker was not asked for yet, and their keys.
+    unasked: BTreeMap<P, u64>,
     questions: u64,
 }
 
@@ -60,8 +71,9 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
             bytes: 0,
             max_items,
             max_bytes,
-            away: BTreeMap::new(),
-            unasked: 0,
+            away: HashMap::new(),
+            away_count: 0,
+            unasked: BTreeMap::new(),
             questions: 0,
         }
     }
@@ -75,25 +87,20 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
     pub(crate) fn offer(&mut self, position: P, key: u64, bytes: usize) -> Offer {
         let full = self.kept.len() >= self.max_items
             || (!self.kept.is_empty() && self.bytes.saturating_add(bytes) > self.max_bytes);
-        let asked = self.away.get(&position).and_then(|away| away.asked);
+        let of_key = self.away.get(&key);
+        let asked = of_key.and_then(|of_key| of_key.get(&position)).and_then(|away| away.asked);
         // While some wait to be asked for, newer ones would keep the shelf full for ever.
-        let queue_first = self.unasked > 0 && asked.is_none();
-        if full || queue_first {
+        let queue_first = !self.unasked.is_empty() && asked.is_none();
+        if full || queue_first || self.overtakes_some(position, key, asked) {
             self.turn_away(position, key);
             return Offer::TurnedAway;
         }
-        let older = self.away.range(..position).filter(|(_, away)| away.key == key);
-        let older: Vec<(P, Option<u64>)> =
-            older.map(|(position, away)| (*position, away.asked)).collect();
-        let is_gone = |older: Option<u64>| matches!((older, asked), (Some(q), Some(p)) if q < p);
-        if older.iter().any(|(_, older)| !is_gone(*older)) {
-            self.turn_away(position, key);
-            return Offer::TurnedAway;
+        let older = self.away.get(&key).into_iter().flat_map(|of_key| of_key.range(..position));
+        let gone: Vec<P> = older.map(|(gone, _)| *gone).collect();
+        for gone in gone {
+            self.strike(gone, key);
         }
-        for (gone, _) in older {
-            self.strike(gone);
-        }
-        self.strike(position);
+        self.strike(position, key);
         Offer::Welcome
     }
 
@@ -122,55 +129,85 @@ impl<P: Copy + Ord, T> Shelf<P, T> {
 
     /// Notes that the broker is asked, now, for an entry that the pipeline gave back.
     pub(crate) fn given_back(&mut self, position: P, key: u64) {
-        self.strike(position);
         self.questions += 1;
-        self.away.insert(position, Away { key, asked: Some(self.questions) });
-        self.bound();
+        self.note(position, key, Some(self.questions));
     }
 
     /// What the broker is asked for now, in topic order: nothing before half of the shelf is
     /// empty, so that a full shelf does not ask for every message many times.
     pub(crate) fn ask_again(&mut self) -> Vec<P> {
-        if self.unasked == 0
+        if self.unasked.is_empty()
             || self.kept.len() > self.max_items / 2
             || self.bytes > self.max_bytes / 2
         {
             return Vec::new();
         }
-        self.unasked = 0;
-        let mut to_ask_for = Vec::new();
-        for (position, away) in self.away.iter_mut().filter(|(_, away)| away.asked.is_none()) {
+        let to_ask_for = std::mem::take(&mut self.unasked);
+        for (position, key) in &to_ask_for {
             self.questions += 1;
-            away.asked = Some(self.questions);
-            to_ask_for.push(*position);
+            if let Some(of_key) = self.away.get_mut(key) {
+                of_key.insert(*position, Away { asked: Some(self.questions), overtaken: 0 });
+            }
         }
-        to_ask_for
+        to_ask_for.into_keys().collect()
     }
 
     /// The connection is a new one: the broker sends all that is not acknowledged, in order.
     pub(crate) fn reconnected(&mut self) {
         self.away.clear();
-        self.unasked = 0;
+        self.away_count = 0;
+        self.unasked.clear();
+    }
+
+    /// Whether one that is older and of the same key is away and may still come; notes which of
+    /// them a message has overtaken that was asked for later.
+    fn overtakes_some(&mut self, position: P, key: u64, asked: Option<u64>) -> bool {
+        let Some(of_key) = self.away.get_mut(&key) else { return false };
+        let now = self.questions;
+        let mut may_come = false;
+        for (_, older) in of_key.range_mut(..position) {
+            if older.asked.is_some() && older.asked < asked {
+                older.overtaken = older.overtaken.saturating_add(1);
+                older.asked = Some(now);
+            }
+            may_come |= older.overtaken < OVERTAKEN_FOR_GOOD;
+        }
+        may_come
     }
 
     fn turn_away(&mut self, position: P, key: u64) {
-        self.strike(position);
-        self.away.insert(position, Away { key, asked: None });
-        self.unasked += 1;
-        self.bound();
+        self.note(position, key, None);
+        self.unasked.insert(position, key);
     }
 
-    fn strike(&mut self, position: P) {
-        if self.away.remove(&position).is_some_and(|away| away.asked.is_none()) {
-            self.unasked = self.unasked.saturating_sub(1);
+    /// Remembers an entry that is away, and when the broker was asked for it, if it was.
+    fn note(&mut self, position: P, key: u64, asked: Option<u64>) {
+        self.strike(position, key);
+        self.away.entry(key).or_default().insert(position, Away { asked, overtaken: 0 });
+        self.away_count += 1;
+        if self.away_count > MAX_AWAY {
+            self.forget_asked();
         }
     }
 
-    /// Drops what was asked for longest ago and never came: it went elsewhere.
-    fn bound(&mut self) {
-        if self.away.len() > MAX_AWAY {
-            self.away.retain(|_, away| away.asked.is_none());
+    fn strike(&mut self, position: P, key: u64) {
+        let Some(of_key) = self.away.get_mut(&key) else { return };
+        if of_key.remove(&position).is_some() {
+            self.away_count -= 1;
+            self.unasked.remove(&position);
         }
+        if of_key.is_empty() {
+            self.away.remove(&key);
+        }
+    }
+
+    /// Drops what was asked for and did not come: where there is so much of it, it went elsewhere.
+    fn forget_asked(&mut self) {
+        self.away.retain(|_, of_key| {
+            of_key.retain(|_, away| away.asked.is_none());
+            !of_key.is_empty()
+        });
+        self.away_count = self.away.values().map(BTreeMap::len).sum();
     }
 }
 
@@ -226,13 +263,42 @@ mod tests {
     }
 
     #[test]
-    fn older_one_that_went_elsewhere_holds_up_its_key_only_once() {
+    fn older_one_that_was_overtaken_on_the_way_still_comes_first() {
+        let mut shelf = Shelf::new(10, 100);
+        for position in 5..=7 {
+            shelf.given_back(position, 7);
+        }
+        assert!(!offer(&mut shelf, 7, 7), "the broker sends the last of them first");
+        assert!(offer(&mut shelf, 5, 7) && offer(&mut shelf, 6, 7));
+        assert_eq!(shelf.ask_again(), [7]);
+        assert!(offer(&mut shelf, 7, 7));
+        assert_eq!(drain(&mut shelf, 9), [5, 6, 7]);
+    }
+
+    #[test]
+    fn older_one_that_went_elsewhere_holds_up_its_key_until_it_was_overtaken_for_good() {
         let mut shelf = Shelf::new(10, 100);
         shelf.given_back(5, 7);
-        assert!(!offer(&mut shelf, 9, 7));
+        assert!(!offer(&mut shelf, 9, 7), "it was not asked for after the older one");
+        for _ in 1..OVERTAKEN_FOR_GOOD {
+            assert_eq!(shelf.ask_again(), [9]);
+            assert!(!offer(&mut shelf, 9, 7));
+        }
         assert_eq!(shelf.ask_again(), [9]);
         assert!(offer(&mut shelf, 9, 7));
         assert!(offer(&mut shelf, 10, 7), "it was struck off");
+    }
+
+    #[test]
+    fn those_that_were_asked_for_together_overtake_an_older_one_once() {
+        let mut shelf = Shelf::new(10, 100);
+        for position in 5..=9 {
+            shelf.given_back(position, 7);
+        }
+        for position in 6..=9 {
+            assert!(!offer(&mut shelf, position, 7));
+        }
+        assert!(offer(&mut shelf, 5, 7));
     }
 
     #[test]
@@ -247,11 +313,13 @@ mod tests {
 
     proptest::proptest! {
         /// A pipeline that takes at random gets everything once, each key in order, from a
-        /// broker that always has messages on their way; the shelf never grows.
+        /// broker that always has messages on their way, and now and then sends another first
+        /// than the first that it was asked for; the shelf never grows.
         #[test]
         fn every_key_comes_whole_and_in_order(
             keys in proptest::collection::vec(0_u64..4, 1..120),
             takes in proptest::collection::vec(0_usize..4, 1..60),
+            overtakers in proptest::collection::vec(0_usize..9, 1..60),
         ) {
             let key_of = |p: u32| keys[p as usize];
             let mut shelf: Shelf<u32, u32> = Shelf::new(5, 1_000);
@@ -261,9 +329,15 @@ mod tests {
             let mut wire = VecDeque::new();
             let mut taken = Vec::new();
             let mut takes = takes.into_iter().chain([1]).cycle();
+            let mut overtakers = overtakers.into_iter().chain([0]).cycle();
+            let mut overtaken = std::collections::BTreeSet::<u32>::new();
             for _ in 0..10_000 {
                 while wire.len() < 9 {
-                    let next = replay.pop_first().or_else(|| fresh.pop_front());
+                    let ahead = replay.iter().nth(overtakers.next().unwrap()).copied();
+                    let ahead = ahead.filter(|p| replay.range(..p).all(|o| !overtaken.contains(o)));
+                    overtaken.extend(ahead.iter().flat_map(|p| replay.range(..p)));
+                    let next = ahead.filter(|p| replay.remove(p));
+                    let next = next.or_else(|| replay.pop_first()).or_else(|| fresh.pop_front());
                     let Some(next) = next else { break };
                     wire.push_back(next);
                 }
