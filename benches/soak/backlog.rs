@@ -7,9 +7,10 @@ use stream_processor::model::{Clock, SystemClock};
 use super::Extent;
 use super::broker::Broker;
 use super::footage::{Failure, Kind};
+use super::judge::percentile;
 use super::report;
 use super::stage::{Encoders, Stage};
-use super::table::{Row, Section};
+use super::table::{Row, Section, Wanted};
 use super::watch::{most, rate};
 
 const KIND: Kind = Kind { width: 320, height: 180, noisy: false };
@@ -65,5 +66,12 @@ pub async fn backlog(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Fa
             report::push_lags(&mut lags, &format!("{name}, {phase}"), verdict, from, until);
         }
     }
-    Ok(vec![line, figures, lags, report::promises("Backlog: every frame once", &ended)])
+    let mut promises = report::promises("Backlog: every frame once, and live ones live", &ended);
+    for (_, verdict) in ended.fleets.iter().filter(|(name, _)| name == "live") {
+        let waited = verdict.lags(begun, drained, |_| true);
+        let name = "live: s from capture to commit at most, meanwhile";
+        let wanted = Wanted::AtMost(extent.live_secs());
+        promises.push(Row::new(name, []).required(percentile(&waited, 1.0), wanted));
+    }
+    Ok(vec![line, figures, lags, promises])
 }
