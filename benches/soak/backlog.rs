@@ -59,19 +59,17 @@ pub async fn backlog(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Fa
     report::push_memory(&mut figures, &ended, MAX_HELD, devices * 2);
 
     let mut lags = report::lags();
+    let mut promises = report::promises("Backlog: every frame once, and live ones live", &ended);
     let phases =
         [("before", quiet, begun), ("during", begun, drained), ("after", drained, ended_at)];
     for (name, verdict) in ended.fleets.iter().filter(|(name, _)| name == "live") {
         for (phase, from, until) in phases {
             report::push_lags(&mut lags, &format!("{name}, {phase}"), verdict, from, until);
         }
-    }
-    let mut promises = report::promises("Backlog: every frame once, and live ones live", &ended);
-    for (_, verdict) in ended.fleets.iter().filter(|(name, _)| name == "live") {
         let waited = verdict.lags(begun, drained, |_| true);
-        let name = "live: s from capture to commit at most, meanwhile";
         let wanted = Wanted::AtMost(extent.live_secs());
-        promises.push(Row::new(name, []).required(percentile(&waited, 1.0), wanted));
+        let row = Row::new("live: s from capture to commit at most, meanwhile", []);
+        promises.push(row.required(percentile(&waited, 1.0), wanted));
     }
     Ok(vec![line, figures, lags, promises])
 }
