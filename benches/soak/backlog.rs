@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stream_processor::cmd::assembly::live_within;
 use stream_processor::model::{Clock, SystemClock};
 
 use super::Extent;
@@ -67,7 +68,7 @@ pub async fn backlog(broker: &Broker, extent: Extent) -> Result<Vec<Section>, Fa
             report::push_lags(&mut lags, &format!("{name}, {phase}"), verdict, from, until);
         }
         let waited = verdict.lags(begun, drained, |_| true);
-        let wanted = Wanted::AtMost(extent.live_secs());
+        let wanted = Wanted::AtMost(live_within(extent.segment_secs).as_secs_f64());
         let row = Row::new("live: s from capture to commit at most, meanwhile", []);
         promises.push(row.required(percentile(&waited, 1.0), wanted));
     }

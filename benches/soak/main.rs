@@ -115,11 +115,6 @@ impl Extent {
         Duration::from_secs(self.segment_secs.into()) * 5 / 2
     }
 
-    /// How old a frame may be that a worker takes for a live one: three segments.
-    pub fn live_secs(&self) -> f64 {
-        f64::from(self.segment_secs) * 3.0
-    }
-
     /// How long it takes until a worker knows of each device what it will ever know: the segments
     /// that a state holds.
     pub fn settled(&self) -> Duration {

@@ -345,6 +345,11 @@ pub fn target_duration_secs(segment_duration_secs: u32) -> u32 {
     segment_duration_secs.saturating_add(segment_duration_secs.div_ceil(10))
 }
 
+/// How old a frame may be that counts as live: three segments.
+pub fn live_within(segment_duration_secs: u32) -> Duration {
+    Duration::from_secs(segment_duration_secs.into()) * 3
+}
+
 /// How a worker works that has so many helpers.
 pub fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerSettings {
     let close_after = Duration::from_secs(processing.segment_duration_secs.into());
@@ -354,7 +359,7 @@ pub fn worker_settings(processing: &ProcessingConfig, helpers: usize) -> WorkerS
             close_after,
             max_held: processing.max_frames_held,
             max_held_per_device: processing.max_frames_held_per_device,
-            live_within: close_after * 3,
+            live_within: live_within(processing.segment_duration_secs),
             forget_after: processing.device_idle,
         },
         groups_under_way: helpers * 2 + 2,
